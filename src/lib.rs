@@ -1,0 +1,24 @@
+//! Cluster-level Prometheus metrics for the Amazon VPC CNI.
+//!
+//! ```text
+//! targets ──► discover ──watch<Targets>──► scrape ──► parse ──► store
+//!                                            │ HTTP :61678        │ View
+//!                                            ▼                    ▼
+//!                                        aws-node pods        aggregate
+//!                                                                 │
+//!                                          /metrics ◄── serve ◄── render
+//! ```
+//!
+//! Verbs are stages, in flow order; nouns are ground. A file may use only the floors below its
+//! own: `6 main · 5 app config demo · 4 serve · 3 discover scrape · 2 store · 1 parse aggregate
+//! render · 0 number model catalog observe`. `tests/it/floors.rs` holds it so.
+
+pub mod model;
+pub mod number;
+pub mod observe;
+pub mod units;
+
+pub mod discover;
+pub mod parse;
+pub mod scrape;
+pub mod store;

@@ -1,0 +1,225 @@
+//! Plain data that the stages hand to each other: targets, outcomes, node states, moments.
+//! Nothing here reads a clock, opens a socket or knows a stage.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A node's name: cheap to clone, compared by text. It is the value of the label `node`.
+pub type NodeName = Arc<str>;
+
+/// A Prometheus metric type, as text 0.0.4 knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Only ever grows within one process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Cumulative buckets with `_sum` and `_count`.
+    Histogram,
+    /// Quantiles with `_sum` and `_count`.
+    Summary,
+    /// No type declared, or nodes disagree about it.
+    Untyped,
+}
+
+impl Kind {
+    /// The word of a `# TYPE` line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
+            Kind::Untyped => "untyped",
+        }
+    }
+}
+
+/// One instant on both clocks. Edges read the clocks; everything below is given the value.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Moment {
+    /// Seconds since 1970 by the wall clock; it may step.
+    pub unix: f64,
+    /// Seconds since this process began, by a clock that never steps.
+    pub uptime: f64,
+}
+
+/// Where a target was found. The order is the precedence: a later source wins a contested name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// `--discover.targets`.
+    Static,
+    /// `--discover.file`.
+    File,
+}
+
+impl Source {
+    /// All sources, in order of precedence.
+    pub const ALL: [Source; 2] = [Source::Static, Source::File];
+
+    /// The label value of this source.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Static => "static",
+            Source::File => "file",
+        }
+    }
+}
+
+/// One node to scrape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Unique among the targets of a process.
+    pub node: NodeName,
+    /// Host or IP address; IPv6 without brackets.
+    pub host: Arc<str>,
+    /// TCP port.
+    pub port: u16,
+    /// HTTP path, beginning with a slash.
+    pub path: Arc<str>,
+    /// Labels for the node's info metric, by name; never `node`, never `__…`.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Where it was found.
+    pub source: Source,
+}
+
+impl Target {
+    /// `host:port` as one writes it in a URL.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Whether the address is a literal IPv6 address (truth rule 7).
+    pub fn is_ipv6(&self) -> bool {
+        self.host.parse::<std::net::Ipv6Addr>().is_ok()
+    }
+}
+
+/// What discovery knows at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Sorted by node name; names are unique.
+    pub list: Vec<Target>,
+    /// Targets that lost a contested name.
+    pub losers: usize,
+    /// False until every source has been read once.
+    pub synced: bool,
+}
+
+/// How a scrape ended. The closed set behind the label `outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// A whole, well-formed page was stored.
+    Ok,
+    /// `--scrape.timeout` ran out.
+    Timeout,
+    /// The node refused the connection.
+    Refused,
+    /// No route, no such host, connection reset.
+    Unreachable,
+    /// The answer's status was not 200.
+    HttpStatus,
+    /// The answer ended before its end was seen.
+    Truncated,
+    /// The answer's framing, content encoding or content type is not one we read.
+    Encoding,
+    /// The body is over `--scrape.max-body`.
+    TooLarge,
+    /// The body is not a Prometheus text exposition.
+    Parse,
+    /// The page is over `--scrape.max-samples` or `--scrape.max-label-length`.
+    Limit,
+    /// The slot came while the scrape before was still under way, or no place was free in the whole interval.
+    Overrun,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of DESIGN §4.
+    pub const ALL: [Outcome; 11] = [
+        Outcome::Ok,
+        Outcome::Timeout,
+        Outcome::Refused,
+        Outcome::Unreachable,
+        Outcome::HttpStatus,
+        Outcome::Truncated,
+        Outcome::Encoding,
+        Outcome::TooLarge,
+        Outcome::Parse,
+        Outcome::Limit,
+        Outcome::Overrun,
+    ];
+
+    /// The label value of this outcome.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Timeout => "timeout",
+            Outcome::Refused => "refused",
+            Outcome::Unreachable => "unreachable",
+            Outcome::HttpStatus => "http_status",
+            Outcome::Truncated => "truncated",
+            Outcome::Encoding => "encoding",
+            Outcome::TooLarge => "too_large",
+            Outcome::Parse => "parse",
+            Outcome::Limit => "limit",
+            Outcome::Overrun => "overrun",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A node's state (truth rule 5). The states are disjoint and sum to all known nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NodeState {
+    /// The last scrape was good.
+    Up,
+    /// The last scrape failed; the values before it still stand.
+    Stale,
+    /// No values that stand.
+    Failed,
+    /// An eligible Node without an aws-node pod. Only Kubernetes discovery can know that.
+    Missing,
+}
+
+impl NodeState {
+    /// Every state, in the order of DESIGN §5.
+    pub const ALL: [NodeState; 4] =
+        [NodeState::Up, NodeState::Stale, NodeState::Failed, NodeState::Missing];
+
+    /// The label value of this state.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeState::Up => "up",
+            NodeState::Stale => "stale",
+            NodeState::Failed => "failed",
+            NodeState::Missing => "missing",
+        }
+    }
+}
+
+/// The stable hash of a node's name: FNV-1a, 64 bit. Scrape slots and shards are cut by it, so it
+/// must never change between releases.
+pub fn stable_hash(node: &str) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let fnv = node.bytes().fold(OFFSET, |h, b| (h ^ u64::from(b)).wrapping_mul(PRIME));
+    // FNV's high bits are weak on short names that differ in their last byte: one avalanche step.
+    let mixed = (fnv ^ (fnv >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ (mixed >> 32)
+}
+
+/// The shard, of `count`, that a node belongs to. `count` of 0 counts as 1.
+pub fn shard_of(node: &str, count: u32) -> u32 {
+    let count = u64::from(count.max(1));
+    u32::try_from(stable_hash(node) % count).unwrap_or(0)
+}

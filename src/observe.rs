@@ -1,0 +1,39 @@
+//! What the exporter says about itself. One function per event: it writes the log line and moves
+//! the counters together. Comes in: events of the stages. Goes out: the families
+//! `vpccni_exporter_*` and the log on stderr. Never: a scraped value, a free-text label value.
+//!
+//! Each stage's events stand in a file of their own below `observe/`, as an `impl Observe` block
+//! over a metrics struct of their own.
+
+use prometheus::Registry;
+use std::sync::Arc;
+
+pub mod discover;
+pub mod scrape;
+pub mod serve;
+pub mod store;
+
+/// The exporter's own metrics, shared by all stages.
+#[derive(Debug)]
+pub struct Observe {
+    /// Everything under `vpccni_exporter_*` and `process_*`.
+    pub registry: Registry,
+    pub(crate) discover: discover::Metrics,
+    pub(crate) scrape: scrape::Metrics,
+    pub(crate) serve: serve::Metrics,
+    pub(crate) store: store::Metrics,
+}
+
+impl Observe {
+    /// A registry of its own, so that tests can have several.
+    pub fn new() -> Arc<Observe> {
+        let registry = Registry::new();
+        Arc::new(Observe {
+            discover: discover::Metrics::new(&registry),
+            scrape: scrape::Metrics::new(&registry),
+            serve: serve::Metrics::new(&registry),
+            store: store::Metrics::new(&registry),
+            registry,
+        })
+    }
+}

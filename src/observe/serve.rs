@@ -1,0 +1,13 @@
+//! Events of the stage `serve`: what happened comes in, one log line and one count go out.
+
+use prometheus::Registry;
+
+/// The metrics of this stage.
+#[derive(Debug)]
+pub(crate) struct Metrics {}
+
+impl Metrics {
+    pub(crate) fn new(_registry: &Registry) -> Metrics {
+        Metrics {}
+    }
+}
