@@ -20,5 +20,7 @@ pub mod units;
 
 pub mod discover;
 pub mod parse;
+pub mod render;
 pub mod scrape;
+pub mod serve;
 pub mod store;

@@ -48,3 +48,52 @@ impl Store {
     ) {
     }
 }
+
+/// Everything that one publishing needs, as of one moment; it never changes once made.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// When it was taken.
+    pub taken: Moment,
+    /// Grows with every view.
+    pub generation: u64,
+    /// Sorted by node name.
+    pub nodes: Vec<NodeView>,
+}
+
+/// One node in a view.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// Who, where, with which labels.
+    pub target: std::sync::Arc<crate::model::Target>,
+    /// Up, stale, failed, missing.
+    pub state: crate::model::NodeState,
+    /// How the last scrape ended; `None` before the first.
+    pub last_outcome: Option<Outcome>,
+    /// The last failure in words, for people; empty while the last scrape is good.
+    pub reason: std::sync::Arc<str>,
+    /// Unix seconds of the last scrape's end; `None` before the first.
+    pub last_scrape: Option<f64>,
+    /// Unix seconds of the last good scrape's end.
+    pub last_success: Option<f64>,
+    /// Seconds that the last scrape took.
+    pub last_seconds: f64,
+    /// Samples on the last good page.
+    pub samples: usize,
+    /// Truth rule 7.
+    pub ipv6: bool,
+    /// From awscni_build_info, if served.
+    pub cni_version: Option<std::sync::Arc<str>>,
+    /// awscni_assigned_ip_addresses, while values stand (state up or stale).
+    pub assigned: Option<f64>,
+    /// awscni_total_ip_addresses, while values stand.
+    pub total: Option<f64>,
+    /// awscni_ip_max, while values stand.
+    pub max: Option<f64>,
+}
+
+impl Store {
+    /// The view as of `now`.
+    pub fn view(&self, _now: Moment) -> View {
+        View::default()
+    }
+}
