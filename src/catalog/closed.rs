@@ -41,15 +41,129 @@ pub const RECONCILIATIONS: &[&str] = &[
     "eniReconcileAdd",
     "eniReconcileDel",
 ];
-/// X
-pub const AWS_ERRORS: &[&str] = &["RequestLimitExceeded"];
-/// X
-pub const AWS_APIS: &[&str] = &["CreateNetworkInterface"];
-/// X
-pub const AWS_UTILS: &[&str] = &["AllocENI"];
-/// X
-pub const EC2_CALLS: &[&str] = &["CreateNetworkInterface"];
-/// X
-pub const IPAMD_ERRORS: &[&str] = &["nodeInit"];
-/// X
-pub const POD_ENI_ERRORS: &[&str] = &["AllocENI"];
+/// awscni_ec2api_req_count and awscni_ec2api_error_count: the EC2 calls that ipamd makes.
+pub const EC2_CALLS: &[&str] = &[
+    "AssignIpv6Addresses",
+    "AssignPrivateIpAddresses",
+    "AssociateTrunkInterface",
+    "AttachNetworkInterface",
+    "CreateNetworkInterface",
+    "CreateTags",
+    "DeleteNetworkInterface",
+    "DescribeInstanceTypes",
+    "DescribeInstances",
+    "DescribeNetworkInterfaces",
+    "DescribeSecurityGroups",
+    "DescribeSubnets",
+    "DetachNetworkInterface",
+    "ModifyNetworkInterfaceAttribute",
+    "UnassignPrivateIpAddresses",
+];
+/// awscni_aws_api_latency_ms: EC2 calls and instance metadata.
+pub const AWS_APIS: &[&str] = &[
+    "AssignIpv6Addresses",
+    "AssignPrivateIpAddresses",
+    "AssociateTrunkInterface",
+    "AttachNetworkInterface",
+    "CreateNetworkInterface",
+    "CreateTags",
+    "DeleteNetworkInterface",
+    "DescribeInstanceTypes",
+    "DescribeInstances",
+    "DescribeNetworkInterfaces",
+    "DescribeSecurityGroups",
+    "DescribeSubnets",
+    "DetachNetworkInterface",
+    "GetMetadata",
+    "ModifyNetworkInterfaceAttribute",
+    "UnassignPrivateIpAddresses",
+];
+/// awscni_aws_utils_error_count.
+pub const AWS_UTILS: &[&str] = &[
+    "AllocENI",
+    "AllocENIDeleteErr",
+    "AllocIPAddresses",
+    "AssignPrivateIpAddresses",
+    "AttachNetworkInterface",
+    "CreateNetworkInterface",
+    "CreateTags",
+    "DeleteNetworkInterface",
+    "DescribeInstances",
+    "DescribeNetworkInterfaces",
+    "DescribeSubnets",
+    "DetachNetworkInterface",
+    "ENICleanupUponModifyNetworkErr",
+    "FreeENI",
+    "GetMetadata",
+    "ModifyNetworkInterfaceAttribute",
+    "UnassignPrivateIpAddresses",
+    "attachENIFailed",
+    "createENIFailed",
+];
+/// Codes of awscni_aws_api_error_count: what ipamd meets in the field, by cause: no addresses, limits, throttling, rights, wrong or vanished resources, faults of EC2.
+pub const AWS_ERRORS: &[&str] = &[
+    "AccessDenied",
+    "AttachmentLimitExceeded",
+    "AuthFailure",
+    "EC2ThrottledException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncorrectInstanceState",
+    "IncorrectState",
+    "InsufficientCidrBlocks",
+    "InsufficientFreeAddressesInSubnet",
+    "InternalError",
+    "InternalFailure",
+    "InvalidAttachmentID.NotFound",
+    "InvalidClientTokenId",
+    "InvalidGroup.NotFound",
+    "InvalidInstanceID",
+    "InvalidInstanceID.NotFound",
+    "InvalidNetworkInterface.InUse",
+    "InvalidNetworkInterfaceID.NotFound",
+    "InvalidParameterCombination",
+    "InvalidParameterValue",
+    "InvalidSecurityGroupID.NotFound",
+    "InvalidSubnetID.NotFound",
+    "MaxNetworkInterfacesExceeded",
+    "MissingParameter",
+    "NetworkInterfaceLimitExceeded",
+    "NoCredentialProviders",
+    "OperationNotPermitted",
+    "OptInRequired",
+    "PrivateIpAddressLimitExceeded",
+    "RequestCanceled",
+    "RequestExpired",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "ResourceLimitExceeded",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+    "UnauthorizedOperation",
+    "Unavailable",
+];
+/// awscni_ipamd_error_count.
+pub const IPAMD_ERRORS: &[&str] = &[
+    "addENIsecondaryIPsToDataStoreFailed",
+    "addENIv4prefixesToDataStoreFailed",
+    "addENIv6prefixesToDataStoreFailed",
+    "decreaseIPPoolFreeENIFailed",
+    "eniReconcileAdd",
+    "eniReconcileDel",
+    "increaseIPPoolAllocENI",
+    "increaseIPPoolAllocIPAddressesFailed",
+    "increaseIPPoolGetENIaddressesFailed",
+    "increaseIPPoolGetENIprefixedFailed",
+    "increaseIPPoolsetupENIFailed",
+    "increaseIPPoolwaitENIAttachedFailed",
+    "ipReconcileAdd",
+    "ipReconcileDel",
+    "nodeInit",
+    "nodeInitAssignPodIPv4AddressFailed",
+    "nodeInitK8SGetLocalPodIPsFailed",
+    "reconcileFailedGetENIs",
+    "waitENIAttachedMaxRetryExceeded",
+];
+/// awscni_pod_eni_error_count.
+pub const POD_ENI_ERRORS: &[&str] = &["askForTrunkENIIfNeeded"];
