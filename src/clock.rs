@@ -16,6 +16,11 @@ impl Clock {
         Clock { began: Instant::now() }
     }
 
+    /// The instant that uptimes count from.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// This moment on both clocks.
     pub fn now(&self) -> Moment {
         Moment { unix: unix_now(), uptime: self.uptime() }

@@ -53,7 +53,7 @@ fn anchored(pattern: &str) -> Result<Regex, String> {
 }
 
 /// The settings, ready to be asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Detail {
     settings: Settings,
 }

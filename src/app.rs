@@ -1,0 +1,143 @@
+//! Wiring: the one file that knows every stage. Comes in: a checked configuration. Goes out: a running
+//! service. Never: a decision of a stage's own.
+//!
+//! Threads: the runtime of the caller serves and discovers; `scrape` has a thread with a runtime of its
+//! own; `publish` has a thread that makes views and bodies. A stage that ends unexpectedly ends the
+//! service, so that an orchestrator restarts it.
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::model::Targets;
+use crate::observe::Observe;
+use crate::scrape::Rounds;
+use crate::serve::{self, Shared};
+use crate::store::Store;
+use crate::{discover, scrape};
+use anyhow::{Context, anyhow};
+use publish::Publisher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+mod publish;
+
+/// A service that listens but does not run yet: its address is known.
+#[derive(Debug)]
+pub struct Service {
+    config: Config,
+    bound: serve::Bound,
+    observe: Arc<Observe>,
+    clock: Clock,
+}
+
+impl Service {
+    /// Listens.
+    ///
+    /// # Errors
+    /// When `--web.listen-address` cannot be listened on.
+    pub fn bind(config: Config) -> anyhow::Result<Service> {
+        let clock = Clock::start();
+        let observe = Observe::new();
+        for warning in &config.warnings {
+            observe.configuration_warning(warning);
+        }
+        let bound = serve::bind(&config.service.web)?;
+        observe.listening(bound.address(), config.service.web.telemetry_path.as_str());
+        Ok(Service { config, bound, observe, clock })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.bound.address()
+    }
+
+    /// Runs until it is cancelled, then stops in order: the server first, which finishes its answers.
+    ///
+    /// # Errors
+    /// When a stage ends though nobody asked it to.
+    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let Service { config, bound, observe, clock } = self;
+        let Config { service, targets: fixed, deadline, publish_interval, hide_data, .. } = config;
+        let interval = service.scrape.interval;
+        let store =
+            Arc::new(Store::new(&service.store, interval.as_secs_f64(), Arc::clone(&observe)));
+        let shared =
+            Shared::new(&service.web, Arc::clone(&observe), interval, hide_data, clock.began());
+        let (targets_tx, targets) = watch::channel(Arc::new(Targets::default()));
+        let (rounds_tx, rounds) = watch::channel(Rounds::default());
+        let inner = CancellationToken::new();
+
+        let publisher = Publisher {
+            store: Arc::clone(&store),
+            shared: Arc::clone(&shared),
+            observe: Arc::clone(&observe),
+            detail: Arc::new(crate::render::detail::Detail::new(service.node)),
+            clock,
+            interval: publish_interval,
+            scrape_interval: interval,
+        };
+        let publishing =
+            on_thread("publish", publisher.run(rounds.clone(), targets.clone(), inner.clone()))?;
+        let scraping = on_thread(
+            "scrape",
+            scrape::run(
+                service.scrape,
+                deadline,
+                targets.clone(),
+                store,
+                clock,
+                Arc::clone(&observe),
+                rounds_tx,
+                inner.clone(),
+            ),
+        )?;
+        let discovering = tokio::spawn(discover::run(
+            service.discover,
+            fixed,
+            targets_tx,
+            Arc::clone(&observe),
+            inner.clone(),
+        ));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(bound.serve(shared, stop.clone()));
+        tokio::pin!(serving);
+        let ended = |stage: &str| anyhow!("the stage {stage} ended unexpectedly; the log says why");
+        let result = tokio::select! {
+            () = cancel.cancelled() => Ok(()),
+            _ = publishing => Err(ended("publish")),
+            _ = scraping => Err(ended("scrape")),
+            _ = discovering => Err(ended("discover")),
+            _ = &mut serving => return Err(ended("serve")),
+        };
+        observe.stopping();
+        stop.cancel();
+        // A panic in the server has been told; there is nothing left to wait for.
+        drop(serving.await);
+        inner.cancel();
+        result
+    }
+}
+
+/// Runs a stage on a thread of its own with a runtime of one thread. The receiver hears of its end,
+/// panic included.
+fn on_thread(
+    stage: &'static str,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<oneshot::Receiver<()>> {
+    let (tx, rx) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .with_context(|| format!("cannot make a runtime for the stage {stage}"))?;
+    thread::Builder::new()
+        .name(stage.to_owned())
+        .spawn(move || {
+            // Dropped on a panic too, and the receiver hears it.
+            let _told = tx;
+            runtime.block_on(future);
+        })
+        .with_context(|| format!("cannot start a thread for the stage {stage}"))?;
+    Ok(rx)
+}

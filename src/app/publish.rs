@@ -1,0 +1,156 @@
+//! Makes what is served: view, bodies, compression, off the request path. Comes in: closed rounds, the
+//! store. Goes out: published views, and once a minute at most one log line with the cluster's figures.
+//! Never: a view before the first round has closed.
+
+use crate::aggregate;
+use crate::clock::Clock;
+use crate::model::{NodeState, Targets};
+use crate::observe::Observe;
+use crate::observe::app::Standing;
+use crate::render::detail::Detail;
+use crate::render::{self, Narrow, gzip};
+use crate::scrape::Rounds;
+use crate::serve::{Published, Shared};
+use crate::store::Store;
+use crate::view::View;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The log says how the cluster stands at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes of a piece of the node scope: pieces are compressed one by one and keep memory flat.
+const PIECE: usize = 4 << 20;
+
+pub(super) struct Publisher {
+    pub(super) store: Arc<Store>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) observe: Arc<Observe>,
+    pub(super) detail: Arc<Detail>,
+    pub(super) clock: Clock,
+    /// Views are made at most this often.
+    pub(super) interval: Duration,
+    /// Values go stale with the time alone: a view is made this often at least.
+    pub(super) scrape_interval: Duration,
+}
+
+impl Publisher {
+    pub(super) async fn run(
+        self,
+        mut rounds: watch::Receiver<Rounds>,
+        mut targets: watch::Receiver<Arc<Targets>>,
+        cancel: CancellationToken,
+    ) {
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut generation = None;
+        let mut made: Option<Instant> = None;
+        let mut line: Option<Instant> = None;
+        loop {
+            let first = rounds.borrow().closed == 0;
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = rounds.changed() => match changed {
+                    Ok(()) => {
+                        let now = *rounds.borrow_and_update();
+                        self.shared.readiness.round_closed(now.last_seconds);
+                        if now.closed == 1 {
+                            self.note(&now);
+                        }
+                        // The first view is due at once; later ones keep to the interval.
+                        if !first { continue }
+                    }
+                    Err(_) => return,
+                },
+                changed = targets.changed() => {
+                    if changed.is_err() { return }
+                    let list = targets.borrow_and_update();
+                    if list.synced {
+                        self.shared.readiness.synced(list.list.len());
+                    }
+                    continue
+                }
+                _ = ticks.tick() => {}
+            }
+            if rounds.borrow().closed == 0 {
+                continue;
+            }
+            let now_generation = self.store.generation();
+            let old = made.is_none_or(|at| at.elapsed() >= self.scrape_interval);
+            if generation == Some(now_generation) && !old {
+                continue;
+            }
+            let view = self.publish();
+            generation = Some(view.generation);
+            made = Some(Instant::now());
+            if line.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+                line = made;
+                self.observe.standing(&standing(&view));
+            }
+        }
+    }
+
+    fn note(&self, rounds: &Rounds) {
+        let note = rounds.most_timed_out.then(|| {
+            "most nodes did not answer in time: does the nodes' security group allow TCP 61678 from node to node?".to_owned()
+        });
+        self.shared.readiness.note(note);
+    }
+
+    fn publish(&self) -> Arc<View> {
+        let began = Instant::now();
+        let view = Arc::new(self.store.view(self.clock.now()));
+        let all = Narrow::default();
+        let mut cluster = Vec::new();
+        render::cluster(&view, &all, &mut cluster);
+        let mut node = Vec::new();
+        render::nodes(&view, &all, &self.detail, &mut node);
+        let node = pieces(node);
+        self.shared.publish(Published {
+            cluster: gzip::compress(cluster.into()),
+            node: node.into_iter().map(gzip::compress).collect(),
+            detail: Arc::clone(&self.detail),
+            seconds: began.elapsed().as_secs_f64(),
+            view: Arc::clone(&view),
+        });
+        view
+    }
+}
+
+/// Cuts a text into pieces of about [`PIECE`] that share its memory.
+fn pieces(text: Vec<u8>) -> Vec<bytes::Bytes> {
+    let mut rest = bytes::Bytes::from(text);
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        pieces.push(rest.split_to(PIECE.min(rest.len())));
+    }
+    pieces
+}
+
+/// What the log line says.
+fn standing(view: &View) -> Standing {
+    let mut standing = Standing {
+        up: view.count(NodeState::Up),
+        stale: view.count(NodeState::Stale),
+        failed: view.count(NodeState::Failed),
+        ..Standing::default()
+    };
+    for figure in aggregate::figures(view) {
+        let sum = || figure.samples.iter().map(|s| s.value.as_f64()).sum::<f64>();
+        let ipv4 = || figure.samples.first().map_or(0.0, |s| s.value.as_f64());
+        match figure.name {
+            "vpccni_cluster_ip_addresses_assigned" => standing.assigned = ipv4(),
+            "vpccni_cluster_ip_addresses_attached" => standing.attached = ipv4(),
+            "vpccni_cluster_ip_addresses_max" => standing.max = ipv4(),
+            "vpccni_cluster_enis_attached" => standing.enis = sum(),
+            "vpccni_cluster_enis_max" => standing.enis_max = sum(),
+            "vpccni_cluster_ip_requests_refused_total" => standing.refused = sum(),
+            "vpccni_cluster_ec2_api_errors_total" => standing.ec2_errors = sum(),
+            "vpccni_cluster_ipamd_errors_total" => standing.ipamd_errors = sum(),
+            _ => {}
+        }
+    }
+    standing
+}

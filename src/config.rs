@@ -1,0 +1,308 @@
+//! All flags, flattened from the stages that own them, and the variables of cni-metrics-helper. Comes
+//! in: the command line and the environment. Goes out: one checked configuration, or an error that
+//! names the key, the value and what is allowed. Never: a value that is quietly replaced.
+//!
+//! Precedence: flag, its own variable (`VPCCNI_…`), the helper's variable, default.
+
+use crate::{discover, render, scrape, serve, store, units};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::Level;
+
+/// Cluster-level Prometheus metrics for the Amazon VPC CNI.
+///
+/// Without a subcommand: scrape the nodes given by --discover.targets and --discover.file, and serve
+/// what they add up to.
+#[derive(Debug, Parser)]
+#[command(name = "vpc-cni-exporter", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The service's flags.
+    #[command(flatten)]
+    pub service: Service,
+}
+
+/// What the program does besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a simulated fleet and the whole service against it
+    Demo(Box<crate::demo::Settings>),
+    /// Run the simulated nodes alone
+    Fleet(Box<crate::demo::fleet::Settings>),
+    /// Read an exposition and say what we make of it, or why it is refused
+    Check(Check),
+    /// Print the metric reference as Markdown
+    Catalog,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The exposition; - or nothing is standard input
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The format to hold it against
+    #[arg(long, value_enum, default_value_t = crate::check::Format::Text)]
+    pub format: crate::check::Format,
+}
+
+/// The service's flags, by stage.
+#[derive(Debug, Clone, Args)]
+pub struct Service {
+    /// Where targets come from.
+    #[command(flatten)]
+    pub discover: discover::Settings,
+    /// How nodes are scraped.
+    #[command(flatten)]
+    pub scrape: scrape::Settings,
+    /// What a page may cost and how long it stands.
+    #[command(flatten)]
+    pub store: store::Settings,
+    /// How often views are made.
+    #[command(flatten)]
+    pub publish: Publish,
+    /// How much of each node is shown.
+    #[command(flatten)]
+    pub node: render::detail::Settings,
+    /// How it is served.
+    #[command(flatten)]
+    pub web: serve::Settings,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// How often views are made.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Publish")]
+pub struct Publish {
+    /// How often what is served is made anew at most, when something changed [default: 5s, or the
+    /// scrape interval where that is shorter]
+    #[arg(long = "publish.interval", env = "VPCCNI_PUBLISH_INTERVAL", value_name = "DURATION",
+          value_parser = publish_interval)]
+    pub interval: Option<Duration>,
+}
+
+fn publish_interval(text: &str) -> Result<Duration, String> {
+    let interval = units::duration(text)?;
+    if interval < Duration::from_millis(100) { Err("100ms at least".to_owned()) } else { Ok(interval) }
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log")]
+pub struct Log {
+    /// Least severe messages that are logged [default: info]
+    #[arg(long = "log.level", env = "VPCCNI_LOG_LEVEL", value_name = "LEVEL", value_enum)]
+    pub level: Option<LogLevel>,
+    /// How messages are written
+    #[arg(long = "log.format", env = "VPCCNI_LOG_FORMAT", value_name = "FORMAT", value_enum,
+          default_value_t = LogFormat::Text)]
+    pub format: LogFormat,
+}
+
+/// `--log.level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// Each request and each failing scrape.
+    Debug,
+    /// What an operator wants to know.
+    Info,
+    /// What an operator should look at.
+    Warn,
+    /// What stops the exporter.
+    Error,
+}
+
+impl LogLevel {
+    /// As tracing names it.
+    pub fn level(self) -> Level {
+        match self {
+            LogLevel::Trace => Level::TRACE,
+            LogLevel::Debug => Level::DEBUG,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Error => Level::ERROR,
+        }
+    }
+}
+
+/// `--log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A configuration that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}={value:?}: {allowed}")]
+pub struct ConfigError {
+    /// The flag or variable.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+/// Everything the service needs, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The flags, with the helper's variables filled in.
+    pub service: Service,
+    /// `--discover.targets`, read.
+    pub targets: Vec<crate::model::Target>,
+    /// The deadline of one scrape.
+    pub deadline: Duration,
+    /// How often views are made at most.
+    pub publish_interval: Duration,
+    /// `USE_PROMETHEUS=false`: cluster and node scopes are not served.
+    pub hide_data: bool,
+    /// What the start should warn of.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Fills in the helper's variables and checks what no flag can check alone. `given` says whether
+    /// an argument (by its id) came from the command line or its own variable; `variable` reads the
+    /// environment.
+    ///
+    /// # Errors
+    /// The first key that is wrong, with its value and what is allowed.
+    pub fn resolve(
+        mut service: Service,
+        given: impl Fn(&str) -> bool,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
+        let error = |key: &str, value: &str, allowed: &str| ConfigError {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        let mut warnings = Vec::new();
+        let hide_data = match variable("USE_PROMETHEUS") {
+            None => false,
+            Some(value) => !yes_or_no(&value).ok_or_else(|| {
+                error("USE_PROMETHEUS", &value, "yes, true, no or false is allowed")
+            })?,
+        };
+        if let Some(value) = variable("USE_CLOUDWATCH") {
+            let on = yes_or_no(&value).ok_or_else(|| {
+                error("USE_CLOUDWATCH", &value, "yes, true, no or false is allowed")
+            })?;
+            if on {
+                warnings.push("USE_CLOUDWATCH is on, but this version mirrors nothing to CloudWatch yet: keep cni-metrics-helper beside it for that".to_owned());
+            }
+        }
+        if let Some(value) = variable("METRIC_UPDATE_INTERVAL").filter(|_| !given("interval")) {
+            let seconds = value.parse().ok().filter(|s| (1..=86_400).contains(s)).ok_or_else(|| {
+                error("METRIC_UPDATE_INTERVAL", &value, "whole seconds from 1 to 86400 are allowed")
+            })?;
+            service.scrape.interval = Duration::from_secs(seconds);
+        }
+        if service.log.level.is_none() {
+            let level = match variable("AWS_VPC_K8S_CNI_LOGLEVEL") {
+                None => LogLevel::Info,
+                Some(value) => LogLevel::from_str(&value, true).map_err(|_| {
+                    let allowed = "trace, debug, info, warn or error is allowed";
+                    error("AWS_VPC_K8S_CNI_LOGLEVEL", &value, allowed)
+                })?,
+            };
+            service.log.level = Some(level);
+        }
+        let deadline = service.scrape.deadline().map_err(|allowed| {
+            let given = service.scrape.timeout.map(units::format_duration).unwrap_or_default();
+            error("--scrape.timeout", &given, &allowed)
+        })?;
+        let targets = discover::static_targets(&service.discover).map_err(|bad| {
+            error("--discover.targets", &bad.0, "HOST, HOST:PORT or [IPV6]:PORT is allowed")
+        })?;
+        for pattern in &service.discover.files {
+            glob::Pattern::new(pattern).map_err(|bad| {
+                error("--discover.file", pattern, &format!("a path or pattern is allowed: {bad}"))
+            })?;
+        }
+        if targets.is_empty() && service.discover.files.is_empty() {
+            return Err(error(
+                "--discover.targets",
+                "",
+                "name at least one node, or files with --discover.file; `demo` needs neither",
+            ));
+        }
+        let usual = Duration::from_secs(5).min(service.scrape.interval);
+        let publish_interval = service.publish.interval.unwrap_or(usual);
+        Ok(Config { service, targets, deadline, publish_interval, hide_data, warnings })
+    }
+}
+
+/// As the helper reads its switches, and 1 and 0 besides.
+fn yes_or_no(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "1" => Some(true),
+        "no" | "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads the process's command line and environment.
+///
+/// # Errors
+/// Clap's own, which name the flag, its value and what is allowed.
+pub fn read(
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<(Cli, clap::ArgMatches), clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// Whether an argument of the service was given, on the command line or by its own variable.
+pub fn was_given(matches: &clap::ArgMatches, id: &str) -> bool {
+    matches.value_source(id).is_some_and(|s| s != clap::parser::ValueSource::DefaultValue)
+}
+
+/// The service's flags as a Markdown table, by stage.
+pub fn reference() -> String {
+    let mut command = Cli::command();
+    command.build();
+    let mut out = String::new();
+    let mut stage = "";
+    for arg in command.get_arguments().filter(|arg| arg.get_env().is_some()) {
+        let heading = arg.get_help_heading().unwrap_or_default();
+        if heading != stage && (heading != "Scrape" || !out.contains("**Scrape**")) {
+            let title = format!("| **{heading}** | | | |\n");
+            out.push_str(&title);
+        }
+        stage = heading;
+        let default: Vec<_> = arg.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        // A default that depends on other flags stands in the help text.
+        let (help, told) = match help.split_once(" [default: ") {
+            Some((help, told)) => (help.to_owned(), told.trim_end_matches(']').to_owned()),
+            None => (help, default.join(",")),
+        };
+        let env = arg.get_env().map(|env| env.to_string_lossy()).unwrap_or_default();
+        let told = match told.as_str() {
+            "" => String::new(),
+            told if told.contains(' ') => told.to_owned(),
+            told => format!("`{told}`"),
+        };
+        let flag = arg.get_long().unwrap_or_default();
+        let written = writeln!(out, "| `--{flag}` | `{env}` | {told} | {} |", help.replace('|', "\\|"));
+        debug_assert!(written.is_ok(), "writing to a String does not fail");
+    }
+    format!("| flag | variable | default | meaning |\n|---|---|---|---|\n{out}")
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

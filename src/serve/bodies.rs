@@ -1,0 +1,155 @@
+//! What is published, and how it becomes an answer. Comes in: finished segments of a view. Goes
+//! out: bodies joined from them without a copy. Never: half a view (a request keeps the one that it
+//! began with), a scope before the first round has closed.
+
+use crate::render::detail::Detail;
+use crate::render::gzip::{self, Segment};
+use crate::render::negotiate::Encoding;
+use crate::view::View;
+use arc_swap::ArcSwapOption;
+use axum::body::{Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// A view with its bodies, made by the publisher off the request path.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// What the bodies show; `/api/v1` reads it, and narrowed requests are rendered from it.
+    pub view: Arc<View>,
+    /// How much of each node narrowed requests show.
+    pub detail: Arc<Detail>,
+    /// The scope `cluster`.
+    pub cluster: Segment,
+    /// The scope `node`, in any number of parts: joined in this order they are the scope.
+    pub node: Vec<Segment>,
+    /// Seconds that it took to make view and bodies.
+    pub seconds: f64,
+}
+
+/// The newest published view.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    newest: ArcSwapOption<Published>,
+    /// `USE_PROMETHEUS=false`: the data scopes are not served.
+    hidden: bool,
+}
+
+impl Bodies {
+    pub(crate) fn new(hidden: bool) -> Bodies {
+        Bodies { newest: ArcSwapOption::empty(), hidden }
+    }
+
+    pub(crate) fn publish(&self, published: Published) {
+        self.newest.store(Some(Arc::new(published)));
+    }
+
+    /// For the status pages, which are never hidden.
+    pub(crate) fn newest(&self) -> Option<Arc<Published>> {
+        self.newest.load_full()
+    }
+
+    /// For `/metrics`: nothing while hidden.
+    pub(crate) fn data(&self) -> Option<Arc<Published>> {
+        if self.hidden { None } else { self.newest() }
+    }
+
+    pub(crate) fn hidden(&self) -> bool {
+        self.hidden
+    }
+}
+
+/// A text that was made for one answer, prepared as far as the encoding needs.
+pub(crate) fn segment(text: Vec<u8>, encoding: Encoding) -> Segment {
+    match encoding {
+        Encoding::Gzip => gzip::compress(text.into()),
+        Encoding::Identity => {
+            Segment { len: text.len() as u64, identity: text.into(), ..Segment::default() }
+        }
+    }
+}
+
+/// Joins segments to one body.
+pub(crate) fn join(segments: &[&Segment], encoding: Encoding) -> Parts {
+    Parts::new(match encoding {
+        Encoding::Gzip => gzip::stitch(segments),
+        Encoding::Identity => segments.iter().map(|s| s.identity.clone()).collect(),
+    })
+}
+
+/// A body of several pieces with a known length.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    rest: std::vec::IntoIter<Bytes>,
+    left: u64,
+}
+
+impl Parts {
+    fn new(parts: Vec<Bytes>) -> Parts {
+        Parts { left: parts.iter().map(|part| part.len() as u64).sum(), rest: parts.into_iter() }
+    }
+}
+
+impl HttpBody for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        // An empty frame would say nothing, and costs a write.
+        let part = self.rest.find(|part| !part.is_empty());
+        if let Some(part) = &part {
+            self.left -= part.len() as u64;
+        }
+        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn a_body_of_parts_knows_its_length_and_skips_what_is_empty() {
+        let parts = ["ab", "", "cde", ""].map(Bytes::from);
+        let mut body = Parts::new(parts.to_vec());
+        assert_eq!(body.size_hint().exact(), Some(5));
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(3), false));
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "cde");
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(0), true));
+        assert!(body.frame().await.is_none());
+    }
+
+    #[test]
+    fn hidden_data_is_still_there_for_the_status_pages() {
+        for hidden in [false, true] {
+            let bodies = Bodies::new(hidden);
+            assert!(bodies.newest().is_none() && bodies.data().is_none());
+            bodies.publish(Published::default());
+            assert!(bodies.newest().is_some());
+            assert_eq!(bodies.data().is_none(), hidden);
+        }
+    }
+
+    #[test]
+    fn a_text_is_compressed_only_for_those_who_take_it() {
+        let identity = segment(b"a 1\n".to_vec(), Encoding::Identity);
+        assert_eq!((&identity.identity[..], identity.len), (&b"a 1\n"[..], 4));
+        assert!(identity.deflate.is_empty());
+        assert!(!segment(b"a 1\n".to_vec(), Encoding::Gzip).deflate.is_empty());
+    }
+}

@@ -1,0 +1,233 @@
+//! Health and readiness. Comes in: what the app tells about discovery, rounds and views. Goes out:
+//! 200 or 503 with the reason in words. Never: a question to another stage (a probe answers from
+//! atomics, whatever hangs), liveness that depends on anything but this process.
+
+use super::{Shared, text};
+use arc_swap::ArcSwapOption;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A view that is older than so many scrape intervals is not fit to be served: rounds have stopped.
+const STALE_INTERVALS: f64 = 3.0;
+
+/// What the app tells, for the probes and the status page.
+#[derive(Debug)]
+pub struct Readiness {
+    interval: f64,
+    synced: AtomicBool,
+    targets: AtomicUsize,
+    rounds: AtomicU64,
+    last_round: Seconds,
+    last_published: Seconds,
+    note: ArcSwapOption<String>,
+}
+
+/// Whether the exporter is ready, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether `/readyz` says 200.
+    pub ready: bool,
+    /// One line in words, without a line feed.
+    pub reason: String,
+}
+
+impl Readiness {
+    /// Nothing known. `interval` is `--scrape.interval`.
+    pub fn new(interval: Duration) -> Readiness {
+        Readiness {
+            interval: interval.as_secs_f64(),
+            synced: AtomicBool::new(false),
+            targets: AtomicUsize::new(0),
+            rounds: AtomicU64::new(0),
+            last_round: Seconds::unknown(),
+            last_published: Seconds::unknown(),
+            note: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Every source has been read once, and there are so many targets. To be told with every new
+    /// list, from the first that is synced.
+    pub fn synced(&self, targets: usize) {
+        self.targets.store(targets, Ordering::Relaxed);
+        self.synced.store(true, Ordering::Release);
+    }
+
+    /// A round has closed after so many seconds.
+    pub fn round_closed(&self, seconds: f64) {
+        self.last_round.set(seconds);
+        self.rounds.fetch_add(1, Ordering::Release);
+    }
+
+    /// A view was published, at this uptime in seconds.
+    pub fn published(&self, uptime: f64) {
+        self.last_published.set(uptime);
+    }
+
+    /// What an operator should know besides, for example that most targets time out and which rule
+    /// to look at; `None` takes it back. It changes no verdict.
+    pub fn note(&self, note: Option<String>) {
+        self.note.store(note.map(Arc::new));
+    }
+
+    /// Whether to be ready at this uptime, in seconds.
+    pub fn verdict(&self, uptime: f64) -> Verdict {
+        let (ready, mut reason) = self.judge(uptime);
+        if let Some(note) = &*self.note.load() {
+            reason.push_str("; ");
+            // One line, whatever the note quotes.
+            reason.extend(note.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        }
+        Verdict { ready, reason }
+    }
+
+    fn judge(&self, uptime: f64) -> (bool, String) {
+        let Some(targets) = self.targets() else {
+            return (false, "discovery has not read all of its sources yet".to_owned());
+        };
+        if targets == 0 {
+            return (true, "0 targets: discovery is complete and found no node".to_owned());
+        }
+        let Some(published) = self.last_published() else {
+            let reason = if self.rounds() == 0 {
+                format!("the first round over {targets} targets has not closed yet")
+            } else {
+                "the first round has closed; its view is being made".to_owned()
+            };
+            return (false, reason);
+        };
+        let age = (uptime - published).max(0.0);
+        let limit = STALE_INTERVALS * self.interval;
+        if age > limit {
+            let reason = format!(
+                "the view is {age:.0} s old, more than {STALE_INTERVALS} scrape intervals: \
+                 rounds or publishing have stopped"
+            );
+            return (false, reason);
+        }
+        (true, format!("{targets} targets, {} rounds closed", self.rounds()))
+    }
+
+    /// Targets of the newest list; `None` until discovery has synced.
+    pub fn targets(&self) -> Option<usize> {
+        self.synced.load(Ordering::Acquire).then(|| self.targets.load(Ordering::Relaxed))
+    }
+
+    /// Rounds closed since the process began.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Acquire)
+    }
+
+    /// Seconds that the last round took.
+    pub fn last_round(&self) -> Option<f64> {
+        self.last_round.get()
+    }
+
+    /// Uptime in seconds of the last publishing.
+    pub fn last_published(&self) -> Option<f64> {
+        self.last_published.get()
+    }
+}
+
+/// Seconds that may be unknown, in one atomic: NaN stands for unknown.
+#[derive(Debug)]
+struct Seconds(AtomicU64);
+
+impl Seconds {
+    fn unknown() -> Seconds {
+        Seconds(AtomicU64::new(f64::NAN.to_bits()))
+    }
+
+    fn set(&self, seconds: f64) {
+        self.0.store(seconds.to_bits(), Ordering::Release);
+    }
+
+    fn get(&self) -> Option<f64> {
+        Some(f64::from_bits(self.0.load(Ordering::Acquire))).filter(|seconds| !seconds.is_nan())
+    }
+}
+
+/// `/healthz`, `/livez`, `/-/healthy`: that this is answered is the answer.
+pub(crate) async fn healthy() -> Response {
+    text(StatusCode::OK, "healthy\n")
+}
+
+/// `/readyz`, `/-/ready`.
+pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    let Verdict { ready, reason } = shared.verdict();
+    if ready {
+        text(StatusCode::OK, format!("ready: {reason}\n"))
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readiness() -> Readiness {
+        Readiness::new(Duration::from_secs(30))
+    }
+
+    fn told(readiness: &Readiness, uptime: f64) -> (bool, String) {
+        let Verdict { ready, reason } = readiness.verdict(uptime);
+        (ready, reason)
+    }
+
+    #[test]
+    fn ready_comes_with_sync_then_round_then_view() {
+        let readiness = readiness();
+        let not = |reason: &str| (false, reason.to_owned());
+        assert_eq!(told(&readiness, 1.0), not("discovery has not read all of its sources yet"));
+        readiness.synced(7);
+        assert_eq!(told(&readiness, 1.0), not("the first round over 7 targets has not closed yet"));
+        readiness.round_closed(0.5);
+        assert_eq!(
+            told(&readiness, 1.0),
+            not("the first round has closed; its view is being made")
+        );
+        readiness.published(2.0);
+        assert_eq!(told(&readiness, 2.0), (true, "7 targets, 1 rounds closed".to_owned()));
+    }
+
+    #[test]
+    fn no_targets_is_ready_and_says_so() {
+        let readiness = readiness();
+        readiness.synced(0);
+        let found_none = "0 targets: discovery is complete and found no node";
+        assert_eq!(told(&readiness, 1e6), (true, found_none.to_owned()));
+    }
+
+    #[test]
+    fn a_view_of_more_than_three_intervals_is_not_ready() {
+        let readiness = readiness();
+        readiness.synced(1);
+        readiness.round_closed(0.5);
+        readiness.published(10.0);
+        assert!(told(&readiness, 100.0).0);
+        let (ready, reason) = told(&readiness, 101.0);
+        assert!(!ready);
+        assert_eq!(
+            reason,
+            "the view is 91 s old, more than 3 scrape intervals: rounds or publishing have stopped"
+        );
+        readiness.published(101.0);
+        assert!(told(&readiness, 101.0).0);
+    }
+
+    #[test]
+    fn a_note_is_told_on_one_line_and_changes_no_verdict() {
+        let readiness = readiness();
+        readiness.note(Some("most targets time out:\ncheck the rule".to_owned()));
+        let (ready, reason) = told(&readiness, 0.0);
+        assert!(!ready && reason.ends_with("; most targets time out: check the rule"), "{reason}");
+        readiness.synced(0);
+        assert!(told(&readiness, 0.0).0);
+        readiness.note(None);
+        assert!(!told(&readiness, 0.0).1.contains("most targets"));
+    }
+}
