@@ -1,0 +1,1 @@
+//! Strict OpenMetrics 1.0 text (to come).
