@@ -18,6 +18,7 @@ pub mod number;
 pub mod observe;
 pub mod units;
 
+pub mod check;
 pub mod discover;
 pub mod parse;
 pub mod render;
