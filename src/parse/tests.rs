@@ -1,3 +1,6 @@
+use std::borrow::Cow;
+
+use super::labels::MAX_LABELS;
 use super::*;
 use proptest::prelude::*;
 

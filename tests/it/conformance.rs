@@ -2,6 +2,12 @@
 //! file `metrics`; a name that begins with `bad_` must be refused, every other accepted. The cases
 //! of the project's own always run. A larger set runs where `VPCCNI_CONFORMANCE` names its folder.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking; clippy sees only #[test] functions as tests"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
