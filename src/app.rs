@@ -21,7 +21,10 @@ use std::thread;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+mod command;
 mod publish;
+
+pub use command::{catalog, main};
 
 /// A service that listens but does not run yet: its address is known.
 #[derive(Debug)]

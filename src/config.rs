@@ -90,7 +90,11 @@ pub struct Publish {
 
 fn publish_interval(text: &str) -> Result<Duration, String> {
     let interval = units::duration(text)?;
-    if interval < Duration::from_millis(100) { Err("100ms at least".to_owned()) } else { Ok(interval) }
+    if interval < Duration::from_millis(100) {
+        Err("100ms at least".to_owned())
+    } else {
+        Ok(interval)
+    }
 }
 
 /// What is logged, to standard error.
@@ -205,9 +209,14 @@ impl Config {
             }
         }
         if let Some(value) = variable("METRIC_UPDATE_INTERVAL").filter(|_| !given("interval")) {
-            let seconds = value.parse().ok().filter(|s| (1..=86_400).contains(s)).ok_or_else(|| {
-                error("METRIC_UPDATE_INTERVAL", &value, "whole seconds from 1 to 86400 are allowed")
-            })?;
+            let seconds =
+                value.parse().ok().filter(|s| (1..=86_400).contains(s)).ok_or_else(|| {
+                    error(
+                        "METRIC_UPDATE_INTERVAL",
+                        &value,
+                        "whole seconds from 1 to 86400 are allowed",
+                    )
+                })?;
             service.scrape.interval = Duration::from_secs(seconds);
         }
         if service.log.level.is_none() {
@@ -283,7 +292,8 @@ pub fn reference() -> String {
             out.push_str(&title);
         }
         stage = heading;
-        let default: Vec<_> = arg.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+        let default: Vec<_> =
+            arg.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         // A default that depends on other flags stands in the help text.
         let (help, told) = match help.split_once(" [default: ") {
@@ -297,7 +307,8 @@ pub fn reference() -> String {
             told => format!("`{told}`"),
         };
         let flag = arg.get_long().unwrap_or_default();
-        let written = writeln!(out, "| `--{flag}` | `{env}` | {told} | {} |", help.replace('|', "\\|"));
+        let written =
+            writeln!(out, "| `--{flag}` | `{env}` | {told} | {} |", help.replace('|', "\\|"));
         debug_assert!(written.is_ok(), "writing to a String does not fail");
     }
     format!("| flag | variable | default | meaning |\n|---|---|---|---|\n{out}")

@@ -29,3 +29,9 @@ pub mod render;
 pub mod scrape;
 pub mod serve;
 pub mod store;
+
+pub mod app;
+pub mod check;
+pub mod config;
+pub mod demo;
+pub mod logging;

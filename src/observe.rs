@@ -8,6 +8,7 @@
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use std::sync::Arc;
 
+pub mod app;
 pub mod discover;
 pub mod limit;
 pub mod scrape;

@@ -28,92 +28,20 @@
 //! for HELP texts. Label values are run through eight bytes at a time, short numbers are read by a
 //! digit loop. Errors carry an offset on the way and become line and column in one cold place.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use memchr::memchr;
 
 use crate::model::Kind;
 use crate::number;
 
+mod labels;
 pub mod openmetrics;
+mod reason;
 mod scan;
 
-use scan::{BLANK, LABEL, LABEL_START, NAME, NAME_START, byte, is, skip};
-
-/// Why a page is refused, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{line}:{column}: {reason}")]
-pub struct ParseError {
-    /// 1-based.
-    pub line: u32,
-    /// 1-based, in bytes.
-    pub column: u32,
-    /// What is wrong.
-    pub reason: Reason,
-}
-
-/// Closed set of reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The page ends inside a line.
-    Unfinished,
-    /// A line begins with what is neither a name, a blank nor `#`.
-    Name,
-    /// After the name stands neither a brace nor a value.
-    AfterName,
-    /// A label name is expected.
-    LabelName,
-    /// `=` is expected after a label name.
-    Equals,
-    /// A quote is expected before a label value.
-    OpenQuote,
-    /// The line ends inside a label value.
-    CloseQuote,
-    /// A comma or a closing brace is expected after a label value.
-    CommaOrBrace,
-    /// The same label name twice, or `__name__`.
-    DuplicateLabel,
-    /// More labels than any exporter has use for.
-    TooManyLabels,
-    /// A label value or help text is not UTF-8.
-    Utf8,
-    /// The value is missing or is no number.
-    Value,
-    /// The timestamp is no integer of 64 bits.
-    Timestamp,
-    /// Something stands after value and timestamp.
-    Trailing,
-    /// `# HELP` or `# TYPE` without a metric name.
-    MetadataName,
-    /// `# TYPE` with none of the five types.
-    Type,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reason::Unfinished => "the page ends inside a line: the answer was cut off",
-            Reason::Name => "a metric name or a comment is expected here",
-            Reason::AfterName => "a value or an opening brace is expected after the metric name",
-            Reason::LabelName => "a label name or a closing brace is expected here",
-            Reason::Equals => "an equals sign is expected after the label name",
-            Reason::OpenQuote => "a double quote is expected before the label value",
-            Reason::CloseQuote => "the line ends inside a label value",
-            Reason::CommaOrBrace => "a comma or a closing brace is expected after the label value",
-            Reason::DuplicateLabel => "a label name stands twice in one sample",
-            Reason::TooManyLabels => "the sample has more than 64 labels",
-            Reason::Utf8 => "the text is not valid UTF-8",
-            Reason::Value => "a number is expected as the value",
-            Reason::Timestamp => "an integer is expected as the timestamp",
-            Reason::Trailing => "the line does not end after value and timestamp",
-            Reason::MetadataName => "a metric name is expected after HELP or TYPE",
-            Reason::Type => {
-                "the type must be counter, gauge, histogram, summary or untyped, and nothing else"
-            }
-        })
-    }
-}
+pub use labels::{Labels, unescape};
+use reason::{Fault, fault, utf8};
+pub use reason::{ParseError, Reason};
+use scan::{BLANK, NAME, NAME_START, byte, is, skip};
 
 /// One meaningful line.
 #[derive(Debug, Clone, Copy)]
@@ -149,46 +77,6 @@ pub struct Sample<'a> {
     pub timestamp: Option<i64>,
     /// Offset of the value's first byte in the page.
     pub value_at: usize,
-}
-
-/// A checked label list: valid UTF-8, well-formed, every name once.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Labels<'a>(&'a [u8]);
-
-impl<'a> Labels<'a> {
-    /// name and still-escaped value
-    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        LabelIter { list: self.0, at: 0 }
-    }
-
-    /// Whether there is no label.
-    pub fn is_empty(self) -> bool {
-        self.iter().next().is_none()
-    }
-}
-
-/// Undoes `\\`, `\"` and `\n`; borrows where there is nothing to undo. Any other escape stands for
-/// itself, and so does a backslash at the end.
-pub fn unescape(value: &str) -> Cow<'_, str> {
-    let Some((plain, mut rest)) = value.split_once('\\') else { return Cow::Borrowed(value) };
-    let mut out = String::with_capacity(value.len());
-    out.push_str(plain);
-    loop {
-        // Here a backslash was just taken off the front of `rest`.
-        let mut escaped = rest.chars();
-        match escaped.next() {
-            Some('n') => out.push('\n'),
-            Some(same @ ('\\' | '"')) => out.push(same),
-            Some(other) => out.extend(['\\', other]),
-            None => out.push('\\'),
-        }
-        let Some((plain, next)) = escaped.as_str().split_once('\\') else {
-            out.push_str(escaped.as_str());
-            return Cow::Owned(out);
-        };
-        out.push_str(plain);
-        rest = next;
-    }
 }
 
 /// Reads the value at `at` when nothing but its line feed follows it. Answers with the value and
@@ -273,8 +161,8 @@ impl<'a> Reader<'a> {
         let mut at = skip(page, name_end, BLANK);
         let mut labels = Labels::default();
         if byte(page, at) == b'{' {
-            let close = check_labels(page, at + 1)?;
-            labels = Labels(page.get(at + 1..close).unwrap_or_default());
+            let close = labels::check(page, at + 1)?;
+            labels = Labels::checked(page.get(at + 1..close).unwrap_or_default());
             at = skip(page, close + 1, BLANK);
         } else if at == name_end {
             return fault(at, Reason::AfterName);
@@ -361,153 +249,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A reason and the offset it is about.
-#[derive(Debug, Clone, Copy)]
-struct Fault {
-    at: usize,
-    reason: Reason,
-}
-
 /// Length of `HELP` and of `TYPE`.
 const KEYWORD: usize = 4;
-
-/// Label names are compared pairwise where a repetition is possible; the cap keeps that linear in
-/// the page. Real samples have under ten.
-const MAX_LABELS: usize = 64;
-
-#[cold]
-fn fault<T>(at: usize, reason: Reason) -> Result<T, Fault> {
-    Err(Fault { at, reason })
-}
-
-/// Checks the labels from `at` on, the first byte after the brace, and finds the closing brace.
-#[inline]
-fn check_labels(page: &[u8], mut at: usize) -> Result<usize, Fault> {
-    let open = at;
-    let mut high = 0;
-    let mut seen = name_mark(b"__name__");
-    let mut repeated = false;
-    loop {
-        at = skip(page, at, BLANK);
-        let first = byte(page, at);
-        if !is(first, LABEL_START) {
-            if first == b'}' {
-                break;
-            }
-            return fault(at, Reason::LabelName);
-        }
-        let name_end = skip(page, at + 1, LABEL);
-        let mark = name_mark(page.get(at..name_end).unwrap_or_default());
-        repeated |= seen & mark != 0;
-        seen |= mark;
-        at = skip(page, name_end, BLANK);
-        if byte(page, at) != b'=' {
-            return fault(at, Reason::Equals);
-        }
-        at = skip(page, at + 1, BLANK);
-        if byte(page, at) != b'"' {
-            return fault(at, Reason::OpenQuote);
-        }
-        at = value_end(page, at + 1, &mut high)?;
-        at = skip(page, at + 1, BLANK);
-        match byte(page, at) {
-            b',' => at += 1,
-            b'}' => break,
-            _ => return fault(at, Reason::CommaOrBrace),
-        }
-    }
-    if high != 0 {
-        utf8(page.get(open..at).unwrap_or_default(), open)?;
-    }
-    if repeated {
-        check_repeated(page, open, at)?;
-    }
-    Ok(at)
-}
-
-/// The closing quote of the label value that begins at `at`.
-#[inline]
-fn value_end(page: &[u8], mut at: usize, high: &mut u64) -> Result<usize, Fault> {
-    loop {
-        at = scan::value_run(page, at, high);
-        match byte(page, at) {
-            b'"' => return Ok(at),
-            b'\\' if byte(page, at + 1) != b'\n' => {
-                *high |= u64::from(byte(page, at + 1) & 0x80);
-                at += 2;
-            }
-            _ => return fault(at, Reason::CloseQuote),
-        }
-    }
-}
-
-/// One of 64 bits for a label name. Equal names have equal bits; unequal ones seldom do.
-#[inline]
-fn name_mark(name: &[u8]) -> u64 {
-    let (first, last) = match name {
-        [first, .., last] => (*first, *last),
-        [only] => (*only, *only),
-        [] => (0, 0),
-    };
-    let mix = usize::from(first) + 5 * usize::from(last) + 11 * name.len();
-    1 << (mix % 64)
-}
-
-/// The exact answer behind `name_mark`, over labels that are otherwise well-formed.
-#[cold]
-fn check_repeated(page: &[u8], open: usize, close: usize) -> Result<(), Fault> {
-    let mut names: [&[u8]; MAX_LABELS] = [b""; MAX_LABELS];
-    let mut labels = LabelIter { list: page.get(open..close).unwrap_or_default(), at: 0 };
-    let mut count = 0;
-    while let Some((begin, name, _)) = labels.advance() {
-        let at = open + begin;
-        if name == b"__name__" || names.iter().take(count).any(|known| *known == name) {
-            return fault(at, Reason::DuplicateLabel);
-        }
-        let Some(place) = names.get_mut(count) else {
-            return fault(at, Reason::TooManyLabels);
-        };
-        *place = name;
-        count += 1;
-    }
-    Ok(())
-}
-
-/// Walks over labels that are known to be well-formed.
-struct LabelIter<'a> {
-    list: &'a [u8],
-    at: usize,
-}
-
-impl<'a> LabelIter<'a> {
-    /// Where the next label begins, its name and its escaped value.
-    #[inline]
-    fn advance(&mut self) -> Option<(usize, &'a [u8], &'a [u8])> {
-        let list = self.list;
-        let begin = skip(list, self.at, BLANK);
-        let name_end = skip(list, begin, LABEL);
-        if name_end == begin {
-            return None;
-        }
-        let equals = skip(list, name_end, BLANK);
-        let value = skip(list, equals + 1, BLANK) + 1;
-        let value_end = value_end(list, value, &mut 0).ok()?;
-        let comma = skip(list, value_end + 1, BLANK);
-        self.at = comma + 1;
-        Some((begin, list.get(begin..name_end)?, list.get(value..value_end)?))
-    }
-}
-
-impl<'a> Iterator for LabelIter<'a> {
-    type Item = (&'a str, &'a str);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let (_, name, value) = self.advance()?;
-        // Checked before; a quote or backslash never stands inside a UTF-8 sequence.
-        Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?))
-    }
-}
 
 /// Value and timestamp at `at` in any legal form, and the offset after the line feed.
 #[inline(never)]
@@ -546,11 +289,6 @@ fn long_value_line(rest: &[u8]) -> Option<(f64, usize)> {
     let length = memchr(b'\n', rest)?;
     let value = number::parse(rest.get(..length)?)?;
     Some((value, length + 1))
-}
-
-fn utf8(text: &[u8], at: usize) -> Result<&str, Fault> {
-    str::from_utf8(text)
-        .map_err(|error| Fault { at: at + error.valid_up_to(), reason: Reason::Utf8 })
 }
 
 fn kind(text: &[u8]) -> Option<Kind> {

@@ -491,6 +491,12 @@ pub const FAMILIES: &[Family] = &[
             "IPv4 prefixes (/28) attached to the node.",
         )
     },
+    family(
+        "awscni_unrecovered_checkpoint_entries",
+        Kind::Counter,
+        Unit::Count,
+        "Entries of ipamd's checkpoint that it could not take over when it started.",
+    ),
 ];
 
 const fn published(

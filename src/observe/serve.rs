@@ -3,8 +3,7 @@
 //! `…_body_…` and `…_view_…`, and a line where a person should look. Never: a client's address or
 //! a request's path as a label value.
 
-use super::Observe;
-use prometheus::core::Collector;
+use super::{Observe, registered};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -380,20 +379,6 @@ impl Throttle {
         }
         due
     }
-}
-
-/// Registers a metric whose name and labels are constants of this file.
-#[allow(
-    clippy::expect_used,
-    reason = "names and labels are constants here; every start and every test builds all of them"
-)]
-fn registered<M: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<M>,
-) -> M {
-    let metric = metric.expect("a valid metric name");
-    registry.register(Box::new(metric.clone())).expect("a metric name used once");
-    metric
 }
 
 #[cfg(test)]

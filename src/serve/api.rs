@@ -146,9 +146,9 @@ impl<'a> Node<'a> {
             samples: view.samples,
             ip_family: if view.ipv6 { "ipv6" } else { "ipv4" },
             cni_version: view.cni_version(),
-            assigned: view.assigned()),
-            total: view.total()),
-            max: view.max()),
+            assigned: view.assigned(),
+            total: view.total(),
+            max: view.max(),
             labels: &view.target.labels,
         }
     }

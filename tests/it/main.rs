@@ -1,2 +1,4 @@
-//! One test binary.
+//! All integration tests: one binary, because each would link everything again.
+
+mod conformance;
 mod golden;

@@ -1,0 +1,174 @@
+//! What `check` says about an exposition. Comes in: the bytes of one page and its format. Goes
+//! out: a report, or line, column and reason of the refusal. Never: I/O, a repaired page.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use crate::model::Kind;
+use crate::parse::{Line, ParseError, Reader, openmetrics};
+
+/// How a page is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Prometheus text 0.0.4, read as a scrape reads it.
+    Text,
+    /// OpenMetrics 1.0 text, read strictly.
+    #[value(name = "openmetrics")]
+    OpenMetrics,
+}
+
+/// What stands on a page, and what we make of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Families: of declared names, and of samples without a declaration.
+    pub families: usize,
+    /// Sample lines.
+    pub samples: usize,
+    /// Families by the word of their type, as declared; `untyped` or `unknown` without.
+    pub by_type: BTreeMap<&'static str, usize>,
+    /// One sentence for each family that is stored under another type than it declares. Text only;
+    /// filled in by whoever knows the canonical types.
+    pub repaired: Vec<String>,
+    /// Rows that are summed into one, such as those of single addresses. Text only; filled in with
+    /// `repaired`.
+    pub folded: usize,
+}
+
+/// Reads the page and answers with the report in words, or with `line:column: reason`.
+pub fn check(input: &[u8], format: Format) -> Result<String, String> {
+    report(input, format).map(|report| report.to_string())
+}
+
+/// Reads the page and answers with what stands on it, or with `line:column: reason`.
+pub fn report(input: &[u8], format: Format) -> Result<Report, String> {
+    match format {
+        Format::Text => text(input).map_err(|error| error.to_string()),
+        Format::OpenMetrics => {
+            let summary = openmetrics::read(input).map_err(|refusal| refusal.to_string())?;
+            let words = summary.families.iter().map(|kind| kind.as_str());
+            Ok(Report::new(summary.samples, words))
+        }
+    }
+}
+
+impl Report {
+    /// A report of what was read, nothing repaired or folded.
+    fn new(samples: usize, kinds: impl Iterator<Item = &'static str>) -> Report {
+        let mut report = Report { samples, ..Report::default() };
+        for kind in kinds {
+            report.families += 1;
+            *report.by_type.entry(kind).or_default() += 1;
+        }
+        report
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "families: {}", self.families)?;
+        for (kind, count) in &self.by_type {
+            writeln!(f, "  {kind}: {count}")?;
+        }
+        writeln!(f, "samples: {}", self.samples)?;
+        writeln!(f, "types repaired: {}", self.repaired.len())?;
+        for sentence in &self.repaired {
+            writeln!(f, "  {sentence}")?;
+        }
+        writeln!(f, "rows folded: {}", self.folded)
+    }
+}
+
+fn text(input: &[u8]) -> Result<Report, ParseError> {
+    let mut families: HashMap<&str, Kind> = HashMap::new();
+    let mut samples = 0;
+    let mut reader = Reader::new(input);
+    while let Some(line) = reader.next_line()? {
+        match line {
+            Line::Type { name, kind } => {
+                families.insert(name, kind);
+            }
+            Line::Help { name, .. } => {
+                families.entry(name).or_insert(Kind::Untyped);
+            }
+            Line::Sample(sample) => {
+                samples += 1;
+                let name = family(&families, sample.name);
+                families.entry(name).or_insert(Kind::Untyped);
+            }
+        }
+    }
+    Ok(Report::new(samples, families.values().map(|kind| kind.as_str())))
+}
+
+/// The family of a sample: a histogram's or summary's name with its suffix taken off, else the
+/// sample's own name.
+fn family<'a>(families: &HashMap<&'a str, Kind>, sample: &'a str) -> &'a str {
+    const SUFFIXES: [(&str, &[Kind]); 3] = [
+        ("_bucket", &[Kind::Histogram]),
+        ("_sum", &[Kind::Histogram, Kind::Summary]),
+        ("_count", &[Kind::Histogram, Kind::Summary]),
+    ];
+    for (suffix, kinds) in SUFFIXES {
+        if let Some(base) = sample.strip_suffix(suffix)
+            && families.get(base).is_some_and(|kind| kinds.contains(kind))
+        {
+            return base;
+        }
+    }
+    sample
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_page_is_counted_by_family_and_type() {
+        let page = b"# HELP a x\n# TYPE a counter\na 1\na{x=\"1\"} 2\n# TYPE h histogram\n\
+            h_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\nb 1\nb_sum 1\n# HELP c only\n";
+        let report = report(page, Format::Text).unwrap();
+        assert_eq!(report.families, 5);
+        assert_eq!(report.samples, 7);
+        let by_type = BTreeMap::from([("counter", 1), ("histogram", 1), ("untyped", 3)]);
+        assert_eq!(report.by_type, by_type);
+    }
+
+    #[test]
+    fn an_openmetrics_page_is_counted_by_its_own_types() {
+        let page = b"# TYPE a counter\na_total 1\n# TYPE i info\ni_info{v=\"1\"} 1\n# EOF\n";
+        assert_eq!(
+            check(page, Format::OpenMetrics).unwrap(),
+            "families: 2\n  counter: 1\n  info: 1\nsamples: 2\ntypes repaired: 0\nrows folded: 0\n"
+        );
+    }
+
+    #[test]
+    fn what_was_repaired_and_folded_is_told() {
+        let mut report = Report::new(3, ["gauge"].into_iter());
+        report.repaired.push("a: gauge, read as counter".to_owned());
+        report.folded = 2;
+        assert_eq!(
+            report.to_string(),
+            "families: 1\n  gauge: 1\nsamples: 3\ntypes repaired: 1\n  a: gauge, read as counter\nrows folded: 2\n"
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_line_column_and_reason() {
+        assert_eq!(
+            check(b"a 1\nb x\n", Format::Text).unwrap_err(),
+            "2:3: a number is expected as the value"
+        );
+        assert_eq!(
+            check(b"a 1\n", Format::OpenMetrics).unwrap_err(),
+            "2:1: the page must end in a line `# EOF`"
+        );
+    }
+
+    #[test]
+    fn the_old_node_s_page_has_the_families_that_it_declares() {
+        let page = include_bytes!("../tests/data/aws-node-old-quantiles.prom");
+        let report = report(page, Format::Text).unwrap();
+        assert_eq!((report.families, report.samples), (42, 114));
+    }
+}
