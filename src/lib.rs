@@ -13,11 +13,15 @@
 //! own: `6 main · 5 app config demo · 4 serve · 3 discover scrape · 2 store · 1 parse aggregate
 //! render · 0 number model catalog observe`. `tests/it/floors.rs` holds it so.
 
+pub mod catalog;
 pub mod model;
 pub mod number;
 pub mod observe;
+pub mod total;
 pub mod units;
+pub mod view;
 
+pub mod aggregate;
 pub mod discover;
 pub mod parse;
 pub mod render;

@@ -37,3 +37,21 @@ impl Observe {
         })
     }
 }
+
+/// Registers a metric whose name and labels are constants of ours.
+///
+/// # Panics
+/// When a constant is not a valid name, or is registered twice: every test that makes an
+/// [`Observe`] would fail.
+#[allow(
+    clippy::expect_used,
+    reason = "names are constants; the first test to make an Observe finds a bad one"
+)]
+pub(crate) fn registered<C>(registry: &Registry, metric: prometheus::Result<C>) -> C
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    let metric = metric.expect("a metric's name and labels are valid constants");
+    registry.register(Box::new(metric.clone())).expect("a metric's name is unique");
+    metric
+}

@@ -17,6 +17,7 @@
 
 use crate::observe::Observe;
 use crate::observe::serve::{BodySize, Path};
+use crate::render::detail::Detail;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
@@ -51,6 +52,8 @@ pub struct Shared {
     pub readiness: Readiness,
     bodies: bodies::Bodies,
     renders: exposition::Renders,
+    /// For narrowed requests, which must show what the prepared bodies show.
+    detail: Arc<Detail>,
     observe: Arc<Observe>,
     /// When the process began: the zero of every uptime.
     started: Instant,
@@ -60,18 +63,21 @@ pub struct Shared {
 impl Shared {
     /// Nothing discovered, nothing published. `scrape_interval` is `--scrape.interval`;
     /// `hide_data` is true with `USE_PROMETHEUS=false` and leaves of `/metrics` the exporter's own
-    /// families; `started` is the instant that the uptimes given to [`Readiness`] count from.
+    /// families; `started` is the instant that the uptimes given to [`Readiness`] count from;
+    /// `detail` is what the publisher renders the scope node with.
     pub fn new(
         settings: &Settings,
         observe: Arc<Observe>,
         scrape_interval: Duration,
         hide_data: bool,
         started: Instant,
+        detail: Arc<Detail>,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             readiness: Readiness::new(scrape_interval),
             bodies: bodies::Bodies::new(hide_data),
             renders: exposition::Renders::new(),
+            detail,
             observe,
             started,
             telemetry_path: settings.telemetry_path.as_str().to_owned(),

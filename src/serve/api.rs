@@ -5,7 +5,7 @@
 use super::Shared;
 use super::params::{BadParam, number, pairs};
 use crate::model::NodeState;
-use crate::store::NodeView;
+use crate::view::NodeView;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -145,10 +145,10 @@ impl<'a> Node<'a> {
             scrape_seconds: view.last_scrape.map(|_| view.last_seconds),
             samples: view.samples,
             ip_family: if view.ipv6 { "ipv6" } else { "ipv4" },
-            cni_version: view.cni_version.as_deref(),
-            assigned: view.assigned,
-            total: view.total,
-            max: view.max,
+            cni_version: view.cni_version(),
+            assigned: view.assigned(),
+            total: view.total(),
+            max: view.max(),
             labels: &view.target.labels,
         }
     }
@@ -284,6 +284,7 @@ impl NodesAsk {
 mod tests {
     use super::*;
     use crate::model::{Outcome, Source, Target};
+    use crate::view::{Layout, Page};
     use serde_json::json;
 
     /// As the store makes it for a node that answers, or that did once.
@@ -307,10 +308,14 @@ mod tests {
             last_seconds: 0.25,
             samples: if good { 77 } else { 0 },
             ipv6: good,
-            cni_version: good.then(|| "v1.20.0".into()),
-            assigned: good.then_some(5.0),
-            total: good.then_some(14.0),
-            max: good.then_some(58.0),
+            page: good.then(|| {
+                let layout = Layout {
+                    version: Some("v1.20.0".into()),
+                    address_rows: [Some(2), Some(1), Some(0)],
+                    ..Layout::default()
+                };
+                Arc::new(Page { layout: Arc::new(layout), values: [58.0, 14.0, 5.0].into() })
+            }),
         }
     }
 

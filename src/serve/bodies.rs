@@ -4,7 +4,7 @@
 
 use crate::render::gzip::{self, Segment};
 use crate::render::negotiate::Encoding;
-use crate::store::View;
+use crate::view::View;
 use arc_swap::ArcSwapOption;
 use axum::body::{Bytes, HttpBody};
 use http_body::{Frame, SizeHint};

@@ -1,1 +1,2 @@
-fn main() {}
+//! One test binary.
+mod golden;

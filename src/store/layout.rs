@@ -1,0 +1,156 @@
+//! From the meanings of a page's lines to the order of its rows. Comes in: meanings in page order.
+//! Goes out: the layout, and each line's row in it. Never: a value.
+
+use super::lines::Meaning;
+use crate::catalog::{self, FAMILIES, Rule, Suffix};
+use crate::model::Kind;
+use crate::view::{CounterRow, FamilyId, HistogramRows, Layout, Series, Slot};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// In a shape's rows: the line's value goes nowhere.
+pub(super) const IGNORED: u16 = u16::MAX;
+/// In a shape's rows: the line's value is the start time.
+pub(super) const START: u16 = u16::MAX - 1;
+/// More rows than this have no number; `--scrape.max-samples` is held below it.
+pub(super) const MAX_ROWS: usize = START as usize;
+
+type SeriesTable = [Option<Arc<Series>>];
+
+/// Each line's row, and the series of the rows: grouped by family, families in page order of ours,
+/// rows of a family in the order of the node's page.
+pub(super) fn arrange(
+    meanings: impl Iterator<Item = Meaning> + Clone,
+    table: &SeriesTable,
+) -> (Box<[u16]>, Box<[u32]>) {
+    let mut first_seen: HashMap<u32, usize, RandomState> = HashMap::default();
+    for meaning in meanings.clone() {
+        if let Meaning::Series(id) = meaning {
+            let next = first_seen.len();
+            first_seen.entry(id).or_insert(next);
+        }
+    }
+    let mut order: Vec<(u32, usize)> = first_seen.iter().map(|(id, seen)| (*id, *seen)).collect();
+    order.sort_unstable_by(|a, b| {
+        let family = |id: u32| table[id as usize].as_ref().map(|s| s.family);
+        family(a.0).cmp(&family(b.0)).then(a.1.cmp(&b.1))
+    });
+    order.truncate(MAX_ROWS);
+    let mut row_of: HashMap<u32, u16, RandomState> = HashMap::default();
+    for (row, (id, _)) in (0u16..).zip(&order) {
+        row_of.insert(*id, row);
+    }
+    let rows = meanings
+        .map(|meaning| match meaning {
+            Meaning::Series(id) => row_of.get(&id).copied().unwrap_or(IGNORED),
+            Meaning::Start => START,
+            Meaning::Ignored => IGNORED,
+        })
+        .collect();
+    (rows, order.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Everything that later stages want to know of the rows, found out once.
+pub(super) fn build(rows: Box<[u32]>, table: &SeriesTable) -> Layout {
+    let mut layout = Layout { rows, ..Layout::default() };
+    let mut families: Vec<(FamilyId, u16)> = Vec::new();
+    let mut gauges = Vec::new();
+    let mut counters = Vec::new();
+    let mut groups: HashMap<(FamilyId, &str), u16, RandomState> = HashMap::default();
+    let mut next_group = 0u16;
+    for (row, id) in (0u16..).zip(&layout.rows) {
+        let Some(series) = table.get(*id as usize).and_then(|s| s.as_deref()) else { continue };
+        if families.last().is_none_or(|(last, _)| *last != series.family) {
+            families.push((series.family, row));
+        }
+        match series.slot {
+            Slot::None => {}
+            Slot::Gauge(_) | Slot::GaugeByIpFamily(_) => gauges.push((row, series.slot)),
+            Slot::Counter(slot) => {
+                let grouped = matches!(kind(series.family), Kind::Histogram | Kind::Summary);
+                let group = if grouped {
+                    *groups.entry((series.family, &series.base)).or_insert_with(|| {
+                        next_group += 1;
+                        next_group - 1
+                    })
+                } else {
+                    next_group += 1;
+                    next_group - 1
+                };
+                counters.push(CounterRow { row, slot, group });
+            }
+        }
+    }
+    layout.families = families.into();
+    layout.gauges = gauges.into();
+    layout.counters = counters.into();
+    layout.histograms = histograms(&layout, table).into();
+    layout.version = version(&layout, table);
+    layout.address_rows =
+        ["awscni_assigned_ip_addresses", "awscni_total_ip_addresses", "awscni_ip_max"]
+            .map(|name| single_row(&layout, name));
+    layout
+}
+
+fn kind(family: FamilyId) -> Kind {
+    match family {
+        FamilyId::Known(index) => FAMILIES[usize::from(index)].kind,
+        FamilyId::Other(_) => Kind::Untyped,
+    }
+}
+
+fn known(name: &str) -> Option<FamilyId> {
+    catalog::lookup(name).map(|(index, _)| FamilyId::Known(index))
+}
+
+fn single_row(layout: &Layout, name: &str) -> Option<u16> {
+    let rows = layout.rows_of(known(name)?);
+    (rows.len() == 1).then(|| u16::try_from(rows.start).ok())?
+}
+
+fn version(layout: &Layout, table: &SeriesTable) -> Option<Arc<str>> {
+    let row = layout.rows_of(known("awscni_build_info")?).next()?;
+    let series = table[layout.rows[row] as usize].as_deref()?;
+    let rest = series.labels.split_once("version=\"").filter(|(head, _)| !head.ends_with("go"));
+    // `goversion` sorts before `version`: look behind it.
+    let rest = rest.or_else(|| series.labels.split_once(",version=\"")).map(|(_, rest)| rest)?;
+    rest.split_once('"').map(|(version, _)| version.into())
+}
+
+/// For each histogram on the page that feeds the cluster: which of the catalogue's bounds it lacks.
+fn histograms(layout: &Layout, table: &SeriesTable) -> Vec<HistogramRows> {
+    let series = |row: usize| table[layout.rows[row] as usize].as_deref();
+    let mut found = Vec::new();
+    for (family, _) in &layout.families {
+        let FamilyId::Known(index) = *family else { continue };
+        let cluster = FAMILIES[usize::from(index)].cluster.as_ref();
+        if !cluster.is_some_and(|c| c.rule == Rule::Histogram) {
+            continue;
+        }
+        let rows = layout.rows_of(*family);
+        for count_row in rows.clone() {
+            let Some(count) = series(count_row).filter(|s| s.suffix == Suffix::Count) else {
+                continue;
+            };
+            let mut missing = (1u32 << catalog::DEFAULT_BOUNDS.len()) - 1;
+            for bucket in rows.clone().filter_map(&series) {
+                if bucket.suffix == Suffix::Bucket
+                    && bucket.base == count.base
+                    && let Some(bound) = bound(&bucket.labels)
+                {
+                    missing &= !(1 << bound);
+                }
+            }
+            let Ok(count_row) = u16::try_from(count_row) else { continue };
+            found.push(HistogramRows { count_row, family: index, missing });
+        }
+    }
+    found
+}
+
+fn bound(labels: &str) -> Option<u16> {
+    let at = if labels.starts_with("le=\"") { 0 } else { labels.find(",le=\"")? + 1 };
+    let rest = labels.get(at + "le=\"".len()..)?;
+    super::canon::bound_index(rest.split('"').next()?)
+}

@@ -1,0 +1,434 @@
+//! The store against whole pages: truth rules 2, 5, 7, 8 and 9 by name, and the shape path against
+//! a full parse.
+
+use super::*;
+use crate::aggregate::figures;
+use crate::model::Source;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+const INTERVAL: f64 = 30.0;
+/// Unix seconds at which the exporter of these tests began.
+const BEGAN: f64 = 1_700_000_000.0;
+
+fn at(uptime: f64) -> Moment {
+    Moment { unix: BEGAN + uptime, uptime }
+}
+
+fn target(name: &str, host: &str) -> Target {
+    Target {
+        node: name.into(),
+        host: host.into(),
+        port: 61678,
+        path: "/metrics".into(),
+        labels: Arc::default(),
+        source: Source::Static,
+    }
+}
+
+fn targets(names: &[&str]) -> Targets {
+    let mut list: Vec<Target> = names.iter().map(|name| target(name, "10.0.0.1")).collect();
+    list.sort_by(|a, b| a.node.cmp(&b.node));
+    Targets { list, losers: 0, synced: true }
+}
+
+fn store(names: &[&str]) -> Store {
+    let store = Store::new(&Settings::default(), INTERVAL, Observe::new());
+    store.retarget(&targets(names), at(0.0));
+    store
+}
+
+fn scrape(store: &Store, node: &str, uptime: f64, body: &str) -> Result<Stored, Refused> {
+    let answer = Answer { body: body.as_bytes(), date: None, at: at(uptime), seconds: 0.01 };
+    store.scraped(&node.into(), answer)
+}
+
+fn fails(store: &Store, node: &str, uptime: f64) {
+    store.failed(&node.into(), Outcome::Timeout, "no answer", at(uptime), 10.0);
+}
+
+/// Every cluster sample that is not zero, by `name{labels}`.
+fn figure_map(store: &Store, uptime: f64) -> BTreeMap<String, f64> {
+    let mut map = BTreeMap::new();
+    for figure in figures(&store.view(at(uptime))) {
+        for sample in figure.samples {
+            let labels: Vec<String> =
+                sample.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
+            let name = figure.name.trim_start_matches("vpccni_cluster_");
+            let key = format!("{name}{}{{{}}}", sample.suffix, labels.join(","));
+            if sample.value.as_f64() != 0.0 {
+                map.insert(key, sample.value.as_f64());
+            }
+        }
+    }
+    map
+}
+
+fn get(store: &Store, uptime: f64, key: &str) -> f64 {
+    figure_map(store, uptime).get(key).copied().unwrap_or(0.0)
+}
+
+fn old_start() -> String {
+    format!("process_start_time_seconds {}\n", BEGAN - 86_400.0)
+}
+
+#[test]
+fn rule_2_a_node_that_leaves_and_comes_back_is_counted_on_not_anew() {
+    let store = store(&["a", "b"]);
+    let page = |n: u32| format!("awscni_add_ip_req_count {n}\n{}", old_start());
+    scrape(&store, "a", 30.0, &page(1000)).unwrap();
+    store.retarget(&targets(&["b"]), at(40.0));
+    store.retarget(&targets(&["a", "b"]), at(2000.0));
+    scrape(&store, "a", 2030.0, &page(1004)).unwrap();
+    assert_eq!(get(&store, 2030.0, "cni_add_requests_total{}"), 4.0);
+}
+
+#[test]
+fn rule_2_after_an_hour_a_node_is_forgotten() {
+    let store = store(&["a"]);
+    let page = |n: u32| format!("awscni_add_ip_req_count {n}\n{}", old_start());
+    scrape(&store, "a", 30.0, &page(1000)).unwrap();
+    store.retarget(&targets(&[]), at(40.0));
+    store.retarget(&targets(&["a"]), at(3700.0));
+    scrape(&store, "a", 3730.0, &page(1004)).unwrap();
+    assert_eq!(get(&store, 3730.0, "cni_add_requests_total{}"), 0.0);
+}
+
+#[test]
+fn rule_2_the_memory_of_nodes_that_left_is_capped() {
+    let store = store(&[]);
+    for i in 0..1_200u32 {
+        let name = format!("n{i}");
+        store.retarget(&targets(&[&name]), at(f64::from(i)));
+        scrape(&store, &name, f64::from(i) + 0.5, "awscni_add_ip_req_count 1\n").unwrap();
+    }
+    assert_eq!(store.lock().left.len(), REMEMBERED_AT_LEAST);
+}
+
+#[test]
+fn rule_5_the_last_good_value_stands_for_three_intervals_and_is_never_a_zero() {
+    let store = store(&["a", "b"]);
+    scrape(&store, "a", 30.0, "awscni_eni_allocated 3\n").unwrap();
+    scrape(&store, "b", 30.0, "awscni_eni_allocated 2\n").unwrap();
+    for uptime in [60.0, 90.0, 120.0] {
+        scrape(&store, "a", uptime, "awscni_eni_allocated 3\n").unwrap();
+        fails(&store, "b", uptime);
+        assert_eq!(get(&store, uptime, "enis_attached{}"), 5.0);
+        assert_eq!(get(&store, uptime, "nodes{state=stale}"), 1.0);
+    }
+    assert_eq!(get(&store, 121.0, "enis_attached{}"), 3.0);
+    assert_eq!(get(&store, 121.0, "nodes{state=failed}"), 1.0);
+}
+
+#[test]
+fn rule_5_states_are_disjoint_and_sum_to_all_known_nodes() {
+    let store = store(&["up", "stale", "failed", "new"]);
+    scrape(&store, "up", 30.0, "awscni_eni_max 3\n").unwrap();
+    scrape(&store, "stale", 20.0, "awscni_eni_max 3\n").unwrap();
+    fails(&store, "stale", 30.0);
+    fails(&store, "failed", 30.0);
+    let map = figure_map(&store, 31.0);
+    let states: Vec<_> = map.iter().filter(|(k, _)| k.starts_with("nodes{")).collect();
+    assert_eq!(
+        states.iter().map(|(k, v)| format!("{k} {v}")).collect::<Vec<_>>(),
+        ["nodes{state=failed} 2", "nodes{state=stale} 1", "nodes{state=up} 1"]
+    );
+    assert_eq!(map["nodes_expected{}"], 4.0);
+}
+
+#[test]
+fn rule_5_a_good_nodes_values_outlive_the_wait_for_its_next_scrape() {
+    let settings = Settings { stale_after: 1, ..Settings::default() };
+    let store = Store::new(&settings, INTERVAL, Observe::new());
+    store.retarget(&targets(&["a"]), at(0.0));
+    scrape(&store, "a", 30.0, "awscni_eni_allocated 3\n").unwrap();
+    assert_eq!(get(&store, 60.5, "enis_attached{}"), 3.0);
+}
+
+#[test]
+fn rule_6_what_is_not_finite_enters_no_sum_and_passes_through_on_the_node() {
+    let store = store(&["a", "b"]);
+    scrape(&store, "a", 30.0, "awscni_eni_allocated NaN\n").unwrap();
+    scrape(&store, "b", 30.0, "awscni_eni_allocated 2\n").unwrap();
+    assert_eq!(get(&store, 30.0, "enis_attached{}"), 2.0);
+    let view = store.view(at(30.0));
+    assert!(view.nodes[0].page.as_ref().unwrap().values[0].is_nan());
+}
+
+#[test]
+fn rule_7_address_families_are_never_mixed() {
+    let store = store(&["six", "four"]);
+    let six = "awscni_assigned_ip_addresses 5\nawscni_total_ip_addresses 2.81474976710656e+14\nawscni_eni_allocated 1\n";
+    let four =
+        "awscni_assigned_ip_addresses 7\nawscni_total_ip_addresses 20\nawscni_eni_allocated 2\n";
+    scrape(&store, "six", 30.0, six).unwrap();
+    scrape(&store, "four", 30.0, four).unwrap();
+    let map = figure_map(&store, 30.0);
+    assert_eq!(map["ip_addresses_assigned{ip_family=ipv4}"], 7.0);
+    assert_eq!(map["ip_addresses_assigned{ip_family=ipv6}"], 5.0);
+    assert_eq!(map["ip_addresses_attached{ip_family=ipv6}"], 281_474_976_710_656.0);
+    assert_eq!(map["enis_attached{}"], 3.0);
+}
+
+#[test]
+fn rule_7_an_ipv6_pod_address_makes_an_ipv6_node() {
+    let store = store(&[]);
+    let list = vec![target("six", "2001:db8::1")];
+    store.retarget(&Targets { list, losers: 0, synced: true }, at(0.0));
+    scrape(&store, "six", 30.0, "awscni_assigned_ip_addresses 5\n").unwrap();
+    assert_eq!(get(&store, 30.0, "ip_addresses_assigned{ip_family=ipv6}"), 5.0);
+}
+
+fn histogram(bounds: &[&str], observations: u32) -> String {
+    let name = "awscni_ipamd_node_initialization_duration_seconds";
+    let mut page = String::new();
+    for bound in bounds.iter().chain(&["+Inf"]) {
+        let _ = writeln!(page, "{name}_bucket{{success=\"true\",le=\"{bound}\"}} {observations}");
+    }
+    let _ = writeln!(page, "{name}_sum{{success=\"true\"}} {observations}");
+    let _ = writeln!(page, "{name}_count{{success=\"true\"}} {observations}");
+    page + &old_start()
+}
+
+#[test]
+fn rule_8_histograms_merge_by_equal_bounds_whatever_their_spelling() {
+    let store = store(&["a", "b"]);
+    for (node, bound) in [("a", "5"), ("b", "5.0")] {
+        scrape(&store, node, 30.0, &histogram(&[bound], 0)).unwrap();
+        scrape(&store, node, 60.0, &histogram(&[bound], 2)).unwrap();
+    }
+    let key = "ipamd_node_initialization_duration_seconds_bucket{success=true,le=5}";
+    assert_eq!(get(&store, 60.0, key), 4.0);
+}
+
+#[test]
+fn rule_8_a_bound_that_a_contributing_histogram_lacks_is_not_shown() {
+    let store = store(&["a"]);
+    scrape(&store, "a", 30.0, &histogram(&["0.5", "5"], 0)).unwrap();
+    let bounds = |store: &Store| {
+        let figures = figures(&store.view(at(60.0)));
+        let name = "vpccni_cluster_ipamd_node_initialization_duration_seconds";
+        let figure = figures.into_iter().find(|f| f.name == name).unwrap();
+        let of_true =
+            |s: &crate::aggregate::Sample| s.labels[0].1 == "true" && s.suffix == "_bucket";
+        figure
+            .samples
+            .iter()
+            .filter(|s| of_true(s))
+            .map(|s| s.labels[1].1.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(bounds(&store).len(), 12, "nothing has contributed yet");
+    scrape(&store, "a", 60.0, &histogram(&["0.5", "5"], 1)).unwrap();
+    assert_eq!(bounds(&store), ["0.5", "5", "+Inf"]);
+}
+
+#[test]
+fn rule_8_latency_is_sum_and_count_in_seconds_and_quantiles_are_left_out() {
+    let store = store(&["a"]);
+    let page = |sum: u32, count: u32| {
+        let labels = "api=\"DescribeInstances\",error=\"false\",status=\"200\"";
+        format!(
+            "# TYPE awscni_aws_api_latency_ms summary\n\
+             awscni_aws_api_latency_ms{{{labels},quantile=\"0.99\"}} NaN\n\
+             awscni_aws_api_latency_ms_sum{{{labels}}} {sum}\n\
+             awscni_aws_api_latency_ms_count{{{labels}}} {count}\n{}",
+            old_start()
+        )
+    };
+    scrape(&store, "a", 30.0, &page(1000, 10)).unwrap();
+    scrape(&store, "a", 60.0, &page(1500, 12)).unwrap();
+    let map = figure_map(&store, 60.0);
+    let labels = "{api=DescribeInstances,error=false}";
+    assert_eq!(map[&format!("aws_api_latency_seconds_sum{labels}")], 0.5);
+    assert_eq!(map[&format!("aws_api_latency_seconds_count{labels}")], 2.0);
+}
+
+#[test]
+fn rule_9_host_cidr_rows_are_one_row_and_prefixes_stay() {
+    let store = store(&["a"]);
+    let page = "awscni_assigned_ip_per_cidr{cidr=\"10.0.0.1/32\"} 1\n\
+                awscni_assigned_ip_per_cidr{cidr=\"10.0.0.16/28\"} 9\n\
+                awscni_assigned_ip_per_cidr{cidr=\"10.0.0.2/32\"} 1\n";
+    scrape(&store, "a", 30.0, page).unwrap();
+    let view = store.view(at(30.0));
+    let page = view.nodes[0].page.as_ref().unwrap();
+    let rows: Vec<_> = page
+        .layout
+        .rows
+        .iter()
+        .zip(&page.values)
+        .map(|(id, value)| format!("{} {value}", view.series_at(*id).unwrap().labels))
+        .collect();
+    assert_eq!(rows, ["cidr=\"/32\" 2", "cidr=\"10.0.0.16/28\" 9"]);
+}
+
+#[test]
+fn rule_9_free_text_errors_are_reduced_to_their_code_before_the_limit() {
+    let store = store(&["a"]);
+    let text = |id: u32, code: &str| {
+        format!(
+            "awscni_aws_utils_error_count{{error=\"operation error EC2: CreateNetworkInterface, https response error StatusCode: 400, RequestID: {id}, api error {code}: {}\",fn=\"AllocENI\"}} 1\n",
+            "x".repeat(2000)
+        )
+    };
+    let page = format!(
+        "{}{}{}",
+        text(1, "InsufficientFreeAddressesInSubnet"),
+        text(2, "InsufficientFreeAddressesInSubnet"),
+        text(3, "not a code")
+    );
+    scrape(&store, "a", 30.0, &page).unwrap();
+    let view = store.view(at(30.0));
+    let page = view.nodes[0].page.as_ref().unwrap();
+    let labels = |row: usize| view.series_at(page.layout.rows[row]).unwrap().labels.to_string();
+    assert_eq!(labels(0), "error=\"InsufficientFreeAddressesInSubnet\",fn=\"AllocENI\"");
+    assert_eq!(page.values[0], 2.0);
+    assert_eq!(page.values.len(), 2);
+}
+
+#[test]
+fn rule_9_a_catalogued_type_wins_and_other_families_turn_untyped_when_nodes_disagree() {
+    let store = store(&["a", "b"]);
+    let page = |kind: &str| {
+        format!(
+            "# TYPE awscni_add_ip_req_count gauge\nawscni_add_ip_req_count 1\n# TYPE awscni_new {kind}\nawscni_new 1\n"
+        )
+    };
+    scrape(&store, "a", 30.0, &page("counter")).unwrap();
+    assert_eq!(store.view(at(30.0)).others[0].kind, crate::model::Kind::Counter);
+    scrape(&store, "b", 30.0, &page("gauge")).unwrap();
+    assert_eq!(store.view(at(30.0)).others[0].kind, crate::model::Kind::Untyped);
+    scrape(&store, "a", 60.0, &page("counter").replace(" 1\n", " 4\n")).unwrap();
+    assert_eq!(get(&store, 60.0, "cni_add_requests_total{}"), 3.0);
+}
+
+#[test]
+fn a_series_that_stands_twice_on_a_page_is_refused() {
+    let store = store(&["a"]);
+    let page = "awscni_x{a=\"1\",b=\"2\"} 1\nawscni_x{b=\"2\",a=\"1\"} 1\n";
+    let refused = scrape(&store, "a", 30.0, page).unwrap_err();
+    assert_eq!(refused.outcome, Outcome::Parse);
+    assert!(refused.reason.contains("twice"), "{}", refused.reason);
+}
+
+#[test]
+fn labels_that_belong_to_us_or_to_the_scraper_are_renamed() {
+    let store = store(&["a"]);
+    scrape(&store, "a", 30.0, "awscni_x{node=\"fake\",pod=\"p\"} 1\n").unwrap();
+    let view = store.view(at(30.0));
+    let series = view.series_at(view.nodes[0].page.as_ref().unwrap().layout.rows[0]).unwrap();
+    assert_eq!(&*series.labels, "exported_node=\"fake\",exported_pod=\"p\"");
+}
+
+#[test]
+fn limits_refuse_the_page_and_name_their_flag() {
+    let settings = Settings { max_samples: 2, max_label_length: 5, ..Settings::default() };
+    let store = Store::new(&settings, INTERVAL, Observe::new());
+    store.retarget(&targets(&["a"]), at(0.0));
+    let refused = scrape(&store, "a", 1.0, "a 1\nb 1\nc 1\n").unwrap_err();
+    assert_eq!(
+        (refused.outcome, refused.reason.contains("--scrape.max-samples")),
+        (Outcome::Limit, true)
+    );
+    let refused = scrape(&store, "a", 2.0, "a{b=\"123456\"} 1\n").unwrap_err();
+    assert!(refused.reason.contains("--scrape.max-label-length"), "{}", refused.reason);
+    scrape(&store, "a", 3.0, "a{b=\"12345\"} 1\nb 1\n").unwrap();
+}
+
+#[test]
+fn a_bad_line_is_named_by_its_place_on_the_whole_page() {
+    let store = store(&["a"]);
+    scrape(&store, "a", 1.0, "awscni_a 1\nawscni_b 2\nawscni_c 3\n").unwrap();
+    let refused = scrape(&store, "a", 2.0, "awscni_a 1\nawscni_b 2\nawscni_c x\n").unwrap_err();
+    assert!(refused.reason.contains('3'), "{}", refused.reason);
+}
+
+#[test]
+fn what_no_node_uses_is_swept() {
+    let store = store(&["a"]);
+    for round in 0..30u32 {
+        let page: String =
+            (0..1000).map(|i| format!("awscni_x{{row=\"{round}-{i}\"}} 1\n")).collect();
+        scrape(&store, "a", f64::from(round), &page).unwrap();
+    }
+    let inner = store.lock();
+    assert!(inner.interner.lines.len() <= 21_000, "{}", inner.interner.lines.len());
+    assert!(inner.interner.series_count() <= 21_000);
+}
+
+/// One page of a made-up node: rows come, go and swap places, values and types change.
+fn page_strategy() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        (0u32..1000).prop_map(|v| v.to_string()),
+        Just("NaN".to_owned()),
+        Just("-0".to_owned()),
+        Just("1.6e+09".to_owned()),
+        (0.0f64..1.0).prop_map(|v| v.to_string()),
+    ];
+    let line = (0usize..12, 0usize..6, value).prop_map(|(family, row, value)| {
+        let names = [
+            "awscni_assigned_ip_per_cidr{cidr=\"10.0.0.ROW/32\"}",
+            "awscni_assigned_ip_per_cidr{cidr=\"10.0.0.ROW/28\"}",
+            "awscni_ec2api_req_count{fn=\"fROW\"}",
+            "awscni_aws_utils_error_count{error=\"text ROW\",fn=\"f\"}",
+            "awscni_newROW",
+            "go_goroutines{row=\"ROW\"}",
+            "# TYPE awscni_newROW counter\nawscni_newROW",
+            "# TYPE awscni_newROW gauge\nawscni_newROW",
+            "# HELP awscni_eni_max words ROW\nawscni_eni_max{row=\"ROW\"}",
+            "process_start_time_seconds",
+            "awscni_assigned_ip_addresses",
+            "awscni_eni_allocated",
+        ];
+        format!("{} {value}\n", names[family].replace("ROW", &row.to_string()))
+    });
+    prop::collection::vec(line, 0..40).prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    /// The same pages through one interner that knows the shapes before, and each through a new one
+    /// that must parse in full: same rows, same bits, same refusals.
+    #[test]
+    fn prop_the_shape_path_equals_the_full_parse_bit_for_bit(pages in prop::collection::vec(page_strategy(), 1..8)) {
+        let limits = Limits { max_samples: 1000, max_label_length: 1000 };
+        let mut warm = Interner::default();
+        let mut shape: Option<Shape> = None;
+        for page in &pages {
+            let mut cold = Interner::default();
+            let full = cold.read(page.as_bytes(), None, &limits);
+            let fast = warm.read(page.as_bytes(), shape.as_ref(), &limits);
+            match (full, fast) {
+                (Ok(full), Ok(fast)) => {
+                    let rows = |interner: &Interner, layout: &Layout, values: &[f64]| {
+                        let series = |id: &u32| interner.series()[*id as usize].clone().unwrap();
+                        let name = |s: &crate::view::Series| match s.family {
+                            crate::view::FamilyId::Known(i) => FAMILIES[usize::from(i)].name.to_owned(),
+                            crate::view::FamilyId::Other(i) => interner.others()[i as usize].name.to_string(),
+                        };
+                        let mut rows: Vec<_> = layout.rows.iter().zip(values).map(|(id, value)| {
+                            let s = series(id);
+                            (name(&s), s.suffix, s.labels.clone(), s.slot, value.to_bits())
+                        }).collect();
+                        rows.sort_by(|a, b| (&a.0, a.1, &a.2).cmp(&(&b.0, b.1, &b.2)));
+                        rows
+                    };
+                    prop_assert_eq!(full.samples, fast.samples);
+                    prop_assert_eq!(full.start.map(f64::to_bits), fast.start.map(f64::to_bits));
+                    if let Some(new) = fast.reshaped {
+                        shape = Some(new);
+                    }
+                    let warm_layout = &shape.as_ref().unwrap().layout;
+                    let cold_layout = &full.reshaped.as_ref().unwrap().layout;
+                    prop_assert_eq!(
+                        rows(&cold, cold_layout, &full.values),
+                        rows(&warm, warm_layout, &fast.values)
+                    );
+                }
+                (Err(full), Err(fast)) => prop_assert_eq!(full, fast),
+                (full, fast) => prop_assert!(false, "{full:?} but {fast:?}"),
+            }
+        }
+    }
+}
