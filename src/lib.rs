@@ -14,6 +14,7 @@
 //! render · 0 number model catalog observe`. `tests/it/floors.rs` holds it so.
 
 pub mod catalog;
+pub mod clock;
 pub mod model;
 pub mod number;
 pub mod observe;

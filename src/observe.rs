@@ -5,10 +5,11 @@
 //! Each stage's events stand in a file of their own below `observe/`, as an `impl Observe` block
 //! over a metrics struct of their own.
 
-use prometheus::Registry;
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use std::sync::Arc;
 
 pub mod discover;
+pub mod limit;
 pub mod scrape;
 pub mod serve;
 pub mod store;
@@ -54,4 +55,14 @@ where
     let metric = metric.expect("a metric's name and labels are valid constants");
     registry.register(Box::new(metric.clone())).expect("a metric's name is unique");
     metric
+}
+
+/// Counters of one closed label.
+pub(crate) fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), &[label]))
+}
+
+/// A gauge of whole things.
+pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    registered(registry, IntGauge::new(name, help))
 }

@@ -1,1 +1,282 @@
-//! Fetches pages.
+//! The loop that scrapes. Comes in: targets. Goes out: answers and failures to the store, rounds to
+//! whoever waits for them. Never: two requests under way to one node, a second try within a slot.
+//!
+//! *Flow*: made to run alone on a thread with a runtime of one thread: no work is stolen, and a page
+//! takes microseconds once its last byte is there. Due targets are started in ticks, and whenever a
+//! place becomes free.
+//! *When it cannot keep up*: a slot that comes while the scrape before is not over is an `overrun`,
+//! counted and noted as the node's outcome; nothing is queued twice.
+//! *Stopping*: on cancel nothing more is started, and what is under way is dropped.
+
+use crate::clock::Clock;
+use crate::model::{Moment, Outcome, Targets};
+use crate::observe::Observe;
+use crate::store::{Answer, Store};
+use crate::units;
+use clap::Args;
+use fetch::{Buffers, Failure, Fetched, fetch};
+use plan::{Closed, Plan, Start};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub mod answer;
+mod fetch;
+mod plan;
+
+/// Due targets are started this often. Paced at 100 ms a scrape costs 15 % less than at 10 ms,
+/// because a wake-up is shared by more of them.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The first round names the security group when more than this share of it timed out.
+const MOST: f64 = 0.5;
+
+/// How nodes are scraped.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Scrape")]
+pub struct Settings {
+    /// How often each node is scraped; 200ms at least
+    #[arg(long = "scrape.interval", env = "VPCCNI_SCRAPE_INTERVAL", default_value = "30s",
+          value_name = "DURATION", value_parser = interval)]
+    pub interval: Duration,
+    /// How long one scrape may take, from connecting to the last byte; the interval at most
+    /// [default: 10s, or the interval where that is shorter]
+    #[arg(long = "scrape.timeout", env = "VPCCNI_SCRAPE_TIMEOUT", value_name = "DURATION",
+          value_parser = units::duration)]
+    pub timeout: Option<Duration>,
+    /// How many scrapes may be under way; a quarter of them at most to nodes that timed out last
+    #[arg(long = "scrape.concurrency", env = "VPCCNI_SCRAPE_CONCURRENCY", default_value_t = 128,
+          value_name = "SCRAPES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub concurrency: u32,
+    /// Ask nodes for gzip: a sixth of the bytes, for some CPU on both sides
+    #[arg(long = "scrape.gzip", env = "VPCCNI_SCRAPE_GZIP")]
+    pub gzip: bool,
+    /// Bytes that a node's page may have, as sent and as decoded
+    #[arg(long = "scrape.max-body", env = "VPCCNI_SCRAPE_MAX_BODY", default_value = "4MiB",
+          value_name = "SIZE", value_parser = units::bytes)]
+    pub max_body: usize,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(200);
+    let interval = units::duration(text)?;
+    if interval < SHORTEST { Err("200ms at least".to_owned()) } else { Ok(interval) }
+}
+
+impl Settings {
+    /// The deadline of one scrape.
+    ///
+    /// # Errors
+    /// In words, when `--scrape.timeout` is zero or longer than the interval.
+    pub fn deadline(&self) -> Result<Duration, String> {
+        const USUAL: Duration = Duration::from_secs(10);
+        match self.timeout {
+            None => Ok(USUAL.min(self.interval)),
+            Some(timeout) if timeout > self.interval => Err(format!(
+                "--scrape.timeout is {}, at most --scrape.interval ({}) is allowed",
+                units::format_duration(timeout),
+                units::format_duration(self.interval)
+            )),
+            Some(timeout) if timeout.is_zero() => {
+                Err("--scrape.timeout is 0, more than that is needed".to_owned())
+            }
+            Some(timeout) => Ok(timeout),
+        }
+    }
+}
+
+/// How the rounds are going.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rounds {
+    /// Rounds closed so far, the first one included.
+    pub closed: u64,
+    /// When the last one closed.
+    pub last_closed: Moment,
+    /// Seconds that it took.
+    pub last_seconds: f64,
+    /// Good scrapes in it.
+    pub ok: usize,
+    /// Failed ones.
+    pub failed: usize,
+    /// More than half of the first round's scrapes timed out.
+    pub most_timed_out: bool,
+}
+
+/// Scrapes until it is cancelled. `deadline` is [`Settings::deadline`].
+#[allow(clippy::too_many_arguments, reason = "the wires of a stage, each named at its one caller")]
+pub async fn run(
+    settings: Settings,
+    deadline: Duration,
+    mut targets: watch::Receiver<Arc<Targets>>,
+    store: Arc<Store>,
+    clock: Clock,
+    observe: Arc<Observe>,
+    rounds: watch::Sender<Rounds>,
+    cancel: CancellationToken,
+) {
+    let places = settings.concurrency as usize;
+    let mut scraper = Scraper {
+        plan: Plan::new(settings.interval.as_secs_f64(), places),
+        spare: Vec::new(),
+        settings,
+        deadline,
+        store,
+        clock,
+        observe,
+        rounds,
+    };
+    let tick = TICK.min(scraper.settings.interval / 10);
+    let mut ticks = tokio::time::interval(tick);
+    // A tick that was missed is made up for by the next one: slots are found by the clock.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut under_way: JoinSet<Ended> = JoinSet::new();
+    scraper.retarget(&mut targets);
+    loop {
+        scraper.start(&mut under_way);
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            changed = targets.changed() => match changed {
+                Ok(()) => scraper.retarget(&mut targets),
+                // Discovery has ended, and with it the process will.
+                Err(_) => return,
+            },
+            Some(ended) = under_way.join_next() => {
+                let mut next = Some(ended);
+                while let Some(ended) = next {
+                    // A scrape does not panic and is never aborted but by the set's own end.
+                    if let Ok(ended) = ended {
+                        scraper.ended(ended);
+                    }
+                    next = under_way.try_join_next();
+                }
+                scraper.close_rounds();
+            }
+            _ = ticks.tick() => scraper.tick(),
+        }
+    }
+}
+
+struct Scraper {
+    plan: Plan,
+    /// Buffers of scrapes that ended; as many as ever were under way at once.
+    spare: Vec<Box<Buffers>>,
+    settings: Settings,
+    deadline: Duration,
+    store: Arc<Store>,
+    clock: Clock,
+    observe: Arc<Observe>,
+    rounds: watch::Sender<Rounds>,
+}
+
+/// A scrape that ended, with the buffers it worked in.
+struct Ended {
+    start: Start,
+    buffers: Box<Buffers>,
+    result: Result<Fetched, Failure>,
+    began: f64,
+    at: Moment,
+}
+
+impl Scraper {
+    fn retarget(&mut self, targets: &mut watch::Receiver<Arc<Targets>>) {
+        let list = Arc::clone(&targets.borrow_and_update());
+        let now = self.clock.now();
+        self.store.retarget(&list, now);
+        self.plan.retarget(&list, now.uptime);
+        self.close_rounds();
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        for target in self.plan.advance(now.uptime) {
+            let reason = "its slot came while the scrape before was waiting or under way; see --scrape.concurrency";
+            self.store.failed(&target.node, Outcome::Overrun, reason, now, 0.0);
+            self.observe.scrape_overrun(&target);
+        }
+        self.close_rounds();
+    }
+
+    fn start(&mut self, under_way: &mut JoinSet<Ended>) {
+        while let Some(start) = self.plan.start(self.clock.uptime()) {
+            self.observe.scrape_started(start.delay);
+            let buffers = self.spare.pop().unwrap_or_else(|| {
+                Box::new(Buffers::new(self.settings.gzip, self.settings.max_body))
+            });
+            under_way.spawn(scrape(start, buffers, self.deadline, self.clock));
+        }
+        self.observe.scrapes_under_way(self.plan.in_flight(), self.plan.targets());
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let Ended { start, mut buffers, result, began, at } = ended;
+        let seconds = at.uptime - began;
+        let node = &start.target.node;
+        // Whoever left or moved meanwhile is not to be found in store or plan by this result.
+        let (outcome, reason) = match &result {
+            _ if !self.plan.knows(&start) => (Outcome::Ok, String::new()),
+            Ok(fetched) => {
+                let body = buffers.page(fetched);
+                let answer = Answer { body, date: fetched.date, at, seconds };
+                match self.store.scraped(node, answer) {
+                    Ok(stored) => {
+                        self.observe.page_read(body.len(), fetched.wire_bytes, stored.samples);
+                        (Outcome::Ok, String::new())
+                    }
+                    Err(refused) => (refused.outcome, refused.reason),
+                }
+            }
+            Err(failure) => {
+                self.store.failed(node, failure.outcome, &failure.reason, at, seconds);
+                (failure.outcome, failure.reason.clone())
+            }
+        };
+        if let Some(before) = self.plan.ended(&start, outcome) {
+            let news = before != Some(outcome);
+            self.observe.scrape_ended(&start.target, outcome, &reason, seconds, news);
+        }
+        buffers.trim();
+        self.spare.push(buffers);
+    }
+
+    fn close_rounds(&mut self) {
+        let now = self.clock.now();
+        while let Some(closed) = self.plan.closed(now.uptime) {
+            let Closed { number, began, ok, failed, timed_out } = closed;
+            let most = timed_out as f64 > (ok + failed) as f64 * MOST;
+            let seconds = now.uptime - began;
+            self.observe.round_closed(number, seconds, ok, failed);
+            if number == 0 && most {
+                self.observe.most_timed_out(timed_out, ok + failed);
+            }
+            self.rounds.send_modify(|rounds| {
+                rounds.closed += 1;
+                rounds.last_closed = now;
+                rounds.last_seconds = seconds;
+                rounds.ok = ok;
+                rounds.failed = failed;
+                rounds.most_timed_out = most;
+            });
+        }
+    }
+}
+
+async fn scrape(
+    start: Start,
+    mut buffers: Box<Buffers>,
+    deadline: Duration,
+    clock: Clock,
+) -> Ended {
+    let began = clock.uptime();
+    let fetching = fetch(&start.target, &mut buffers);
+    let result = tokio::time::timeout(deadline, fetching).await.unwrap_or_else(|_| {
+        let reason = format!(
+            "no whole answer within {} (--scrape.timeout)",
+            units::format_duration(deadline)
+        );
+        Err(Failure { outcome: Outcome::Timeout, reason })
+    });
+    Ended { start, buffers, result, began, at: clock.now() }
+}

@@ -219,7 +219,7 @@ impl NodeView {
 }
 
 /// The name of a family of a view.
-pub fn family_name<'a>(view: &'a View, id: FamilyId) -> &'a str {
+pub fn family_name(view: &View, id: FamilyId) -> &str {
     match id {
         FamilyId::Known(index) => known(index).name,
         FamilyId::Other(index) => view.others.get(index as usize).map_or("", |o| &*o.name),

@@ -3,7 +3,6 @@
 
 use super::{Cluster, FAMILIES, PUBLISHED, Rule};
 use crate::model::Kind;
-use std::fmt::Write;
 
 /// A family of the exporter's own, as its registry knows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +31,7 @@ const CLUSTER_NOTE: &str = "Every child exists at 0 from the first view, and lab
 const NODE_NOTE: &str = "The label `node` is added; names are ipamd's own. `core` families are shown as one total per node with `--node.detail=core`; `full` shows every row. Types are canonical, whatever a node's version declares.";
 
 fn scope(out: &mut String, title: &str, scope: &str, note: &str) {
-    let _ = writeln!(out, "### {title}\n\n{note}\n");
+    out.push_str(&format!("### {title}\n\n{note}\n\n"));
     out.push_str(
         "| metric | type | labels | unit | made from | meaning |\n|---|---|---|---|---|---|\n",
     );
@@ -110,7 +109,9 @@ fn code(text: &str) -> String {
 fn row(out: &mut String, cells: &[&str]) {
     out.push('|');
     for cell in cells {
-        let _ = write!(out, " {} |", cell.replace('|', "\\|"));
+        out.push(' ');
+        out.push_str(&cell.replace('|', "\\|"));
+        out.push_str(" |");
     }
     out.push('\n');
 }

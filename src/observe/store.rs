@@ -1,8 +1,8 @@
 //! Events of the store: what storing a page was like comes in, counters move. No log line a page:
 //! the round's line says how the fleet is doing.
 
-use super::Observe;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use super::{Observe, counters, gauge};
+use prometheus::{IntCounter, IntGauge, Registry};
 
 /// Why something of a page is not in the figures. The closed set behind the label `rule`.
 const RULES: [&str; 2] = ["folded", "non_finite"];
@@ -103,12 +103,4 @@ pub(crate) struct PageStored {
     pub(crate) first_seen: bool,
     /// Series or groups that fell on their own.
     pub(crate) resets: usize,
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
-    super::registered(registry, IntCounterVec::new(Opts::new(name, help), &[label]))
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    super::registered(registry, IntGauge::new(name, help))
 }

@@ -15,7 +15,7 @@ use crate::parse::{self, Line, Reader, Sample};
 use crate::view::{FamilyId, Layout, OtherFamily, Series};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// How far ahead the shape is searched for a line that came early: rows of one family come and go
@@ -218,9 +218,7 @@ impl Interner {
         let mut labels: Vec<_> =
             sample.labels.iter().map(|(name, value)| (name, parse::unescape(value))).collect();
         labels.sort();
-        let mut hasher = self.hasher.build_hasher();
-        (sample.name, labels).hash(&mut hasher);
-        hasher.finish()
+        self.hasher.hash_one((sample.name, labels))
     }
 
     fn series_of(&mut self, series: Series) -> u32 {
@@ -272,7 +270,7 @@ impl Interner {
     }
 
     fn finish(
-        &mut self,
+        &self,
         before: Option<&Shape>,
         misses: usize,
         scratch: &mut Scratch,

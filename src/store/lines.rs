@@ -101,11 +101,11 @@ impl Lines {
     pub(super) fn sweep(&mut self, marked: &[bool]) {
         let mut is_free = vec![false; self.lines.len()];
         self.free.iter().for_each(|id| is_free[*id as usize] = true);
-        for id in 0..self.lines.len() {
-            if !is_free[id] && !marked.get(id).copied().unwrap_or(false) {
-                self.dead_bytes += self.lines[id].len as usize;
-                is_free[id] = true;
-                self.free.push(u32::try_from(id).unwrap_or(u32::MAX));
+        for ((id, line), free) in (0u32..).zip(&self.lines).zip(&mut is_free) {
+            if !*free && !marked.get(id as usize).copied().unwrap_or(false) {
+                self.dead_bytes += line.len as usize;
+                *free = true;
+                self.free.push(id);
             }
         }
         self.table.retain(|id| !is_free[*id as usize]);
