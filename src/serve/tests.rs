@@ -43,8 +43,8 @@ fn site_of(change: impl FnOnce(&mut Settings), hide_data: bool) -> Site {
     change(&mut settings);
     let interval = Duration::from_secs(30);
     let detail = Arc::new(Detail::new(detail::Settings::default()));
-    let began = Instant::now();
-    let shared = Shared::new(&settings, Observe::new(), interval, hide_data, began, detail);
+    let clock = Clock::start();
+    let shared = Shared::new(&settings, Observe::new(), interval, hide_data, clock, detail);
     let bound = bind(&settings).unwrap();
     let (address, stop) = (bound.address(), CancellationToken::new());
     let served = tokio::spawn(bound.serve(Arc::clone(&shared), stop.clone()));
@@ -400,7 +400,7 @@ async fn probes_follow_the_state() {
     assert_eq!(unready.status, 503);
     assert_eq!(unready.text(), "not ready: discovery has not read all of its sources yet\n");
     site.shared.readiness.synced(2);
-    site.shared.readiness.round_closed(0.5);
+    site.shared.readiness.rounds_closed(1, 0.5);
     assert_eq!(site.get("/readyz").await.status, 503);
     site.shared.publish(published());
     let ready = site.get("/readyz").await;
@@ -426,7 +426,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
     });
     assert_eq!(status, before);
     site.shared.readiness.synced(2);
-    site.shared.readiness.round_closed(0.5);
+    site.shared.readiness.rounds_closed(1, 0.5);
     let published = published();
     let gzip = published.cluster.deflate.len()
         + published.node.iter().map(|part| part.deflate.len()).sum::<usize>();
