@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::Targets;
 use crate::observe::Observe;
+use crate::render::detail::Detail;
 use crate::scrape::Rounds;
 use crate::serve::{self, Shared};
 use crate::store::Store;
@@ -66,8 +67,15 @@ impl Service {
         let interval = service.scrape.interval;
         let store =
             Arc::new(Store::new(&service.store, interval.as_secs_f64(), Arc::clone(&observe)));
-        let shared =
-            Shared::new(&service.web, Arc::clone(&observe), interval, hide_data, clock.began());
+        let detail = Arc::new(Detail::new(service.node));
+        let shared = Shared::new(
+            &service.web,
+            Arc::clone(&observe),
+            interval,
+            hide_data,
+            clock,
+            Arc::clone(&detail),
+        );
         let (targets_tx, targets) = watch::channel(Arc::new(Targets::default()));
         let (rounds_tx, rounds) = watch::channel(Rounds::default());
         let inner = CancellationToken::new();
@@ -76,7 +84,7 @@ impl Service {
             store: Arc::clone(&store),
             shared: Arc::clone(&shared),
             observe: Arc::clone(&observe),
-            detail: Arc::new(crate::render::detail::Detail::new(service.node)),
+            detail,
             clock,
             interval: publish_interval,
             scrape_interval: interval,

@@ -152,7 +152,7 @@ pub async fn run(
 ) {
     let defaults = Defaults { port: settings.port, path: settings.path.clone() };
     let mut known = Known::default();
-    let mut notices = notice::Notices::new(&settings.files, &observe);
+    let notices = notice::Notices::new(&settings.files, &observe);
     let mut interval = tokio::time::interval(settings.file_interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -162,7 +162,7 @@ pub async fn run(
 struct Scraper {
     plan: Plan,
     /// Buffers of scrapes that ended; as many as ever were under way at once.
-    spare: Vec<Box<Buffers>>,
+    spare: Vec<Buffers>,
     settings: Settings,
     deadline: Duration,
     store: Arc<Store>,
@@ -174,7 +174,7 @@ struct Scraper {
 /// A scrape that ended, with the buffers it worked in.
 struct Ended {
     start: Start,
-    buffers: Box<Buffers>,
+    buffers: Buffers,
     result: Result<Fetched, Failure>,
     began: f64,
     at: Moment,
@@ -202,9 +202,10 @@ impl Scraper {
     fn start(&mut self, under_way: &mut JoinSet<Ended>) {
         while let Some(start) = self.plan.start(self.clock.uptime()) {
             self.observe.scrape_started(start.delay);
-            let buffers = self.spare.pop().unwrap_or_else(|| {
-                Box::new(Buffers::new(self.settings.gzip, self.settings.max_body))
-            });
+            let buffers = self
+                .spare
+                .pop()
+                .unwrap_or_else(|| Buffers::new(self.settings.gzip, self.settings.max_body));
             under_way.spawn(scrape(start, buffers, self.deadline, self.clock));
         }
         self.observe.scrapes_under_way(self.plan.in_flight(), self.plan.targets());
@@ -263,12 +264,7 @@ impl Scraper {
     }
 }
 
-async fn scrape(
-    start: Start,
-    mut buffers: Box<Buffers>,
-    deadline: Duration,
-    clock: Clock,
-) -> Ended {
+async fn scrape(start: Start, mut buffers: Buffers, deadline: Duration, clock: Clock) -> Ended {
     let began = clock.uptime();
     let fetching = fetch(&start.target, &mut buffers);
     let result = tokio::time::timeout(deadline, fetching).await.unwrap_or_else(|_| {

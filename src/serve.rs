@@ -15,8 +15,10 @@
 //! The listener closes at once, idle connections with it; answers under way get
 //! `--web.shutdown-timeout`, then they are cut.
 
+use crate::clock::Clock;
 use crate::observe::Observe;
 use crate::observe::serve::{BodySize, Path};
+use crate::render::detail::Detail;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
@@ -51,29 +53,33 @@ pub struct Shared {
     pub readiness: Readiness,
     bodies: bodies::Bodies,
     renders: exposition::Renders,
+    /// For narrowed requests, which must show what the prepared bodies show.
+    detail: Arc<Detail>,
     observe: Arc<Observe>,
-    /// When the process began: the zero of every uptime.
-    started: Instant,
+    clock: Clock,
     telemetry_path: String,
 }
 
 impl Shared {
     /// Nothing discovered, nothing published. `scrape_interval` is `--scrape.interval`;
     /// `hide_data` is true with `USE_PROMETHEUS=false` and leaves of `/metrics` the exporter's own
-    /// families; `started` is the instant that the uptimes given to [`Readiness`] count from.
+    /// families; `clock` is the one that the uptimes given to [`Readiness`] are of;
+    /// `detail` is what the publisher renders the scope node with.
     pub fn new(
         settings: &Settings,
         observe: Arc<Observe>,
         scrape_interval: Duration,
         hide_data: bool,
-        started: Instant,
+        clock: Clock,
+        detail: Arc<Detail>,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             readiness: Readiness::new(scrape_interval),
             bodies: bodies::Bodies::new(hide_data),
             renders: exposition::Renders::new(),
+            detail,
             observe,
-            started,
+            clock,
             telemetry_path: settings.telemetry_path.as_str().to_owned(),
         })
     }
@@ -95,7 +101,7 @@ impl Shared {
 
     /// Seconds since the process began.
     fn uptime(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
+        self.clock.uptime()
     }
 
     /// Whether the probes say ready, now.

@@ -55,7 +55,7 @@ impl Publisher {
                 changed = rounds.changed() => match changed {
                     Ok(()) => {
                         let now = *rounds.borrow_and_update();
-                        self.shared.readiness.round_closed(now.last_seconds);
+                        self.shared.readiness.rounds_closed(now.closed, now.last_seconds);
                         if now.closed == 1 {
                             self.note(&now);
                         }
@@ -111,7 +111,6 @@ impl Publisher {
         self.shared.publish(Published {
             cluster: gzip::compress(cluster.into()),
             node: node.into_iter().map(gzip::compress).collect(),
-            detail: Arc::clone(&self.detail),
             seconds: began.elapsed().as_secs_f64(),
             view: Arc::clone(&view),
         });

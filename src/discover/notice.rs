@@ -29,7 +29,7 @@ impl Notices {
     }
 
     /// Waits until something happened in a directory of the patterns, and a moment more.
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn changed(&self) {
         self.wake.notified().await;
         tokio::time::sleep(SETTLE).await;
     }

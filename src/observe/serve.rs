@@ -3,13 +3,13 @@
 //! `…_body_…` and `…_view_…`, and a line where a person should look. Never: a client's address or
 //! a request's path as a label value.
 
-use super::{Observe, registered};
+use super::limit::Limiter;
+use super::{Observe, counters, gauge, registered};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a request asked for. The closed set behind the label `path`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -171,22 +171,25 @@ pub(crate) struct Metrics {
     view_age: Gauge,
     view_publish_seconds: Gauge,
     view_generation: Gauge,
-    large_body: Throttle,
-    accept: Throttle,
-    full: Throttle,
+    large_body: Limiter,
+    accept: Limiter,
+    full: Limiter,
 }
 
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Metrics {
-        let counters = |name, help, labels| {
-            registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
-        };
-        let gauge = |name, help| registered(registry, Gauge::with_opts(Opts::new(name, help)));
+        let float = |name, help| registered(registry, Gauge::with_opts(Opts::new(name, help)));
+        let warnings = || Limiter::new(1, WARN_EVERY);
         let metrics = Metrics {
-            requests: counters(
-                "vpccni_exporter_http_requests_total",
-                "Requests answered, by path and status code.",
-                &["path", "code"],
+            requests: registered(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "vpccni_exporter_http_requests_total",
+                        "Requests answered, by path and status code.",
+                    ),
+                    &["path", "code"],
+                ),
             ),
             request_seconds: registered(
                 registry,
@@ -198,22 +201,22 @@ impl Metrics {
                     .buckets(REQUEST_BUCKETS.to_vec()),
                 ),
             ),
-            connections: registered(
+            connections: gauge(
                 registry,
-                IntGauge::new(
-                    "vpccni_exporter_http_connections",
-                    "Connections that are open; the cap is --web.max-connections.",
-                ),
+                "vpccni_exporter_http_connections",
+                "Connections that are open; the cap is --web.max-connections.",
             ),
             refused: counters(
+                registry,
                 "vpccni_exporter_http_connections_refused_total",
                 "Connections that were turned away, by reason.",
-                &["reason"],
+                "reason",
             ),
             closed: counters(
+                registry,
                 "vpccni_exporter_http_connections_closed_total",
                 "Connections that ended, by reason.",
-                &["reason"],
+                "reason",
             ),
             renders_refused: registered(
                 registry,
@@ -232,21 +235,21 @@ impl Metrics {
                     &["scope", "encoding"],
                 ),
             ),
-            view_age: gauge(
+            view_age: float(
                 "vpccni_exporter_view_age_seconds",
                 "Seconds since the served view was published; NaN before the first.",
             ),
-            view_publish_seconds: gauge(
+            view_publish_seconds: float(
                 "vpccni_exporter_view_publish_duration_seconds",
                 "Seconds that the last publishing took: view, bodies and compression.",
             ),
-            view_generation: gauge(
+            view_generation: float(
                 "vpccni_exporter_view_generation",
                 "Number of the served view; 0 before the first.",
             ),
-            large_body: Throttle::default(),
-            accept: Throttle::default(),
-            full: Throttle::default(),
+            large_body: warnings(),
+            accept: warnings(),
+            full: warnings(),
         };
         // A counter that is born at 1 never shows an increase: the children exist from the start.
         for path in Path::ALL {
@@ -303,9 +306,10 @@ impl Observe {
     /// A connection was turned away at the cap.
     pub fn connection_refused(&self, cap: usize) {
         self.serve.refused.with_label_values(&[Refusal::MaxConnections.as_str()]).inc();
-        if self.serve.full.allows() {
+        if let Some(unsaid) = self.serve.full.allow() {
             tracing::warn!(
                 cap,
+                unsaid,
                 "connection refused: all connections of --web.max-connections are answering"
             );
         }
@@ -314,8 +318,8 @@ impl Observe {
     /// The listener had an error that is not one connection's own.
     pub fn accept_failed(&self, error: &std::io::Error) {
         self.serve.refused.with_label_values(&[Refusal::Accept.as_str()]).inc();
-        if self.serve.accept.allows() {
-            tracing::warn!(%error, "cannot accept connections; is the limit of open files reached?");
+        if let Some(unsaid) = self.serve.accept.allow() {
+            tracing::warn!(%error, unsaid, "cannot accept connections; is the limit of open files reached?");
         }
     }
 
@@ -337,7 +341,7 @@ impl Observe {
         }
         let bytes = cluster.identity + node.identity;
         tracing::debug!(generation, seconds, bytes, "view published");
-        if bytes > LARGE_BODY && metrics.large_body.allows() {
+        if bytes > LARGE_BODY && metrics.large_body.allow().is_some() {
             tracing::warn!(
                 bytes,
                 warned_from = LARGE_BODY,
@@ -362,22 +366,6 @@ impl Observe {
                 "HTTP server stopped; requests were cut after --web.shutdown-timeout"
             );
         }
-    }
-}
-
-/// Lets one of a kind of warning through, at most once in [`WARN_EVERY`].
-#[derive(Debug, Default)]
-struct Throttle(Mutex<Option<Instant>>);
-
-impl Throttle {
-    fn allows(&self) -> bool {
-        let now = Instant::now();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|then| now.duration_since(then) >= WARN_EVERY);
-        if due {
-            *last = Some(now);
-        }
-        due
     }
 }
 
@@ -451,7 +439,10 @@ mod tests {
         assert_eq!(bytes("gzip", "node"), 7.0);
         assert_eq!(value(&observe, "vpccni_exporter_view_generation", &[]), 3.0);
         assert_eq!(value(&observe, "vpccni_exporter_view_publish_duration_seconds", &[]), 0.25);
-        assert!(!observe.serve.large_body.allows(), "over 16 MiB is warned of, once a minute");
+        assert!(
+            observe.serve.large_body.allow().is_none(),
+            "over 16 MiB is warned of, once a minute"
+        );
     }
 
     #[test]
@@ -460,12 +451,5 @@ mod tests {
         assert!(value(&observe, "vpccni_exporter_view_age_seconds", &[]).is_nan());
         observe.view_age(Some(4.5));
         assert_eq!(value(&observe, "vpccni_exporter_view_age_seconds", &[]), 4.5);
-    }
-
-    #[test]
-    fn a_warning_is_let_through_once() {
-        let throttle = Throttle::default();
-        assert!(throttle.allows());
-        assert!(!throttle.allows());
     }
 }

@@ -8,19 +8,7 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 /// Appends the families. `names` keeps those families and samples whose name equals one of them;
 /// empty keeps all.
 pub fn families(list: &[MetricFamily], names: &[String], out: &mut Vec<u8>) {
-    write_families(list, names, number::write, out);
-}
-
-/// How a value is written: a parameter so that the layout can be tested apart from the digits.
-type WriteValue = fn(&mut Vec<u8>, f64);
-
-fn write_families(
-    list: &[MetricFamily],
-    names: &[String],
-    write_value: WriteValue,
-    out: &mut Vec<u8>,
-) {
-    let mut page = Page { out, names, write_value, whole_family: true, sample: String::new() };
+    let mut page = Page { out, names, whole_family: true, sample: String::new() };
     for family in list {
         let start = page.out.len();
         page.header(family);
@@ -38,7 +26,6 @@ fn write_families(
 struct Page<'a> {
     out: &'a mut Vec<u8>,
     names: &'a [String],
-    write_value: WriteValue,
     /// Whether the family's own name was asked for, or nothing was.
     whole_family: bool,
     /// The sample's name, kept for its allocation.
@@ -128,12 +115,12 @@ impl Page<'_> {
             self.text(separator);
             self.text(label);
             self.text("=\"");
-            (self.write_value)(self.out, bound);
+            number::write(self.out, bound);
             self.text("\"");
             separator = ",";
         }
         self.text(if separator == "," { "} " } else { " " });
-        (self.write_value)(self.out, value);
+        number::write(self.out, value);
         self.text("\n");
     }
 
@@ -164,11 +151,6 @@ mod tests {
     use super::*;
     use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
-    fn digits(out: &mut Vec<u8>, value: f64) {
-        let text = if value == f64::INFINITY { "+Inf".to_owned() } else { value.to_string() };
-        out.extend_from_slice(text.as_bytes());
-    }
-
     fn registry() -> Registry {
         let registry = Registry::new();
         let counter =
@@ -195,7 +177,7 @@ mod tests {
     fn page(names: &[&str]) -> String {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut out = Vec::new();
-        write_families(&registry().gather(), &names, digits, &mut out);
+        families(&registry().gather(), &names, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -308,17 +308,15 @@ mod tests {
             last_seconds: 0.25,
             samples: if good { 77 } else { 0 },
             ipv6: good,
-            page: good.then(|| Arc::new(page())),
+            page: good.then(|| {
+                let layout = Layout {
+                    version: Some("v1.20.0".into()),
+                    address_rows: [Some(2), Some(1), Some(0)],
+                    ..Layout::default()
+                };
+                Arc::new(Page { layout: Arc::new(layout), values: [58.0, 14.0, 5.0].into() })
+            }),
         }
-    }
-
-    fn page() -> Page {
-        let layout = Layout {
-            version: Some("v1.20.0".into()),
-            address_rows: [Some(0), Some(1), Some(2)],
-            ..Layout::default()
-        };
-        Page { layout: Arc::new(layout), values: [5.0, 14.0, 58.0].into() }
     }
 
     fn answer(query: &str, all: Option<&[NodeView]>) -> serde_json::Value {

@@ -2,7 +2,6 @@
 //! out: bodies joined from them without a copy. Never: half a view (a request keeps the one that it
 //! began with), a scope before the first round has closed.
 
-use crate::render::detail::Detail;
 use crate::render::gzip::{self, Segment};
 use crate::render::negotiate::Encoding;
 use crate::view::View;
@@ -19,8 +18,6 @@ use std::task::{Context, Poll};
 pub struct Published {
     /// What the bodies show; `/api/v1` reads it, and narrowed requests are rendered from it.
     pub view: Arc<View>,
-    /// How much of each node narrowed requests show.
-    pub detail: Arc<Detail>,
     /// The scope `cluster`.
     pub cluster: Segment,
     /// The scope `node`, in any number of parts: joined in this order they are the scope.

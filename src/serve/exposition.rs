@@ -10,6 +10,7 @@ use super::bodies::{Published, join, segment};
 use super::params::{Ask, ask};
 use super::{Shared, text};
 use crate::observe::Observe;
+use crate::render::detail::Detail;
 use crate::render::gzip::Segment;
 use crate::render::negotiate::{self, Encoding};
 use crate::render::{self, own};
@@ -55,14 +56,20 @@ pub(crate) async fn metrics(
         shared.observe.view_age(shared.view_age());
     }
     let data = shared.bodies.data().filter(|_| ask.cluster || ask.node);
-    let observe = Arc::clone(&shared.observe);
     let body = if ask.is_narrowed() && data.is_some() {
-        match shared.renders.run(Job { ask, data, observe, encoding }).await {
+        let job = Job {
+            ask,
+            data,
+            detail: Arc::clone(&shared.detail),
+            observe: Arc::clone(&shared.observe),
+            encoding,
+        };
+        match shared.renders.run(job).await {
             Ok(segment) => join(&[&segment], encoding),
             Err(refused) => return refused.into_response(&shared.observe),
         }
     } else {
-        let own = ask.own.then(|| segment(own_text(&observe, &ask), encoding));
+        let own = ask.own.then(|| segment(own_text(&shared.observe, &ask), encoding));
         let mut segments: Vec<&Segment> = Vec::new();
         if let Some(data) = &data {
             segments.extend(ask.cluster.then_some(&data.cluster));
@@ -92,6 +99,7 @@ fn own_text(observe: &Observe, ask: &Ask) -> Vec<u8> {
 pub(crate) struct Job {
     ask: Ask,
     data: Option<Arc<Published>>,
+    detail: Arc<Detail>,
     observe: Arc<Observe>,
     encoding: Encoding,
 }
@@ -104,7 +112,7 @@ impl Job {
                 render::cluster(&data.view, &self.ask.narrow, &mut out);
             }
             if self.ask.node {
-                render::nodes(&data.view, &self.ask.narrow, &data.detail, &mut out);
+                render::nodes(&data.view, &self.ask.narrow, &self.detail, &mut out);
             }
         }
         if self.ask.own {
@@ -205,6 +213,7 @@ impl Service<Job> for Render {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::detail;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::{Condvar, Mutex};
 
@@ -225,7 +234,13 @@ mod tests {
 
     fn job() -> Job {
         let ask = Ask { own: true, ..Ask::default() };
-        Job { ask, data: None, observe: Observe::new(), encoding: Encoding::Identity }
+        Job {
+            ask,
+            data: None,
+            detail: Arc::new(Detail::new(detail::Settings::default())),
+            observe: Observe::new(),
+            encoding: Encoding::Identity,
+        }
     }
 
     #[tokio::test]

@@ -56,10 +56,10 @@ impl Readiness {
         self.synced.store(true, Ordering::Release);
     }
 
-    /// A round has closed after so many seconds.
-    pub fn round_closed(&self, seconds: f64) {
-        self.last_round.set(seconds);
-        self.rounds.fetch_add(1, Ordering::Release);
+    /// So many rounds have closed since the process began, the last one after so many seconds.
+    pub fn rounds_closed(&self, rounds: u64, last_seconds: f64) {
+        self.last_round.set(last_seconds);
+        self.rounds.store(rounds, Ordering::Release);
     }
 
     /// A view was published, at this uptime in seconds.
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(told(&readiness, 1.0), not("discovery has not read all of its sources yet"));
         readiness.synced(7);
         assert_eq!(told(&readiness, 1.0), not("the first round over 7 targets has not closed yet"));
-        readiness.round_closed(0.5);
+        readiness.rounds_closed(1, 0.5);
         assert_eq!(
             told(&readiness, 1.0),
             not("the first round has closed; its view is being made")
@@ -206,7 +206,7 @@ mod tests {
     fn a_view_of_more_than_three_intervals_is_not_ready() {
         let readiness = readiness();
         readiness.synced(1);
-        readiness.round_closed(0.5);
+        readiness.rounds_closed(1, 0.5);
         readiness.published(10.0);
         assert!(told(&readiness, 100.0).0);
         let (ready, reason) = told(&readiness, 101.0);

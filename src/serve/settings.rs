@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// How the exporter serves HTTP.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Web")]
 pub struct Settings {
     /// Address and port to listen on: `:61681` (all addresses), `0.0.0.0:61681`, `[::]:61681`
@@ -142,12 +142,12 @@ impl FromStr for TelemetryPath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     #[derive(Debug, clap::Parser)]
     struct Cli {
         #[command(flatten)]
-        _web: Settings,
+        web: Settings,
     }
 
     #[test]
@@ -188,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_value_is_refused_with_its_flag() {
+        for (flag, value) in [
+            ("--web.listen-address", "61681"),
+            ("--web.telemetry-path", "metrics"),
+            ("--web.max-connections", "0"),
+            ("--web.shutdown-timeout", "10"),
+        ] {
+            let error = Cli::try_parse_from(["x", flag, value]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
     fn the_flags_have_environment_variables_and_the_documented_defaults() {
         let command = Cli::command();
         let told: Vec<String> = command
@@ -210,8 +223,7 @@ mod tests {
                 "web.shutdown-timeout VPCCNI_WEB_SHUTDOWN_TIMEOUT 10s",
             ]
         );
-        let settings = Settings::default();
-        assert_eq!(settings.listen_address.to_string(), ":61681");
-        assert_eq!(settings.max_connections.get(), 512);
+        let Cli { web } = Cli::try_parse_from(["x"]).unwrap();
+        assert_eq!(web, Settings::default());
     }
 }

@@ -1,9 +1,10 @@
 //! The server over real sockets, with clients written by hand.
 
 use super::*;
-use crate::model::Moment;
+use crate::model::{Moment, NodeState, Outcome, Source, Target};
+use crate::render::detail;
 use crate::render::gzip::compress;
-use crate::view::View;
+use crate::view::{NodeView, View};
 use axum::body::Bytes;
 use flate2::bufread::GzDecoder;
 use serde_json::{Value, json};
@@ -33,12 +34,17 @@ fn site(change: impl FnOnce(&mut Settings)) -> Site {
     site_of(change, false)
 }
 
+fn on(address: &str) -> Settings {
+    Settings { listen_address: address.parse().unwrap(), ..Settings::default() }
+}
+
 fn site_of(change: impl FnOnce(&mut Settings), hide_data: bool) -> Site {
-    let mut settings = Settings::default();
-    settings.listen_address = "127.0.0.1:0".parse().unwrap();
+    let mut settings = on("127.0.0.1:0");
     change(&mut settings);
     let interval = Duration::from_secs(30);
-    let shared = Shared::new(&settings, Observe::new(), interval, hide_data, Instant::now());
+    let detail = Arc::new(Detail::new(detail::Settings::default()));
+    let clock = Clock::start();
+    let shared = Shared::new(&settings, Observe::new(), interval, hide_data, clock, detail);
     let bound = bind(&settings).unwrap();
     let (address, stop) = (bound.address(), CancellationToken::new());
     let served = tokio::spawn(bound.serve(Arc::clone(&shared), stop.clone()));
@@ -52,7 +58,6 @@ const NODE: [&str; 2] =
 fn published() -> Published {
     let taken = Moment { unix: 1_800_000_000.0, uptime: 1.0 };
     Published {
-        detail: Arc::default(),
         view: Arc::new(View { taken, generation: 4, ..View::default() }),
         cluster: compress(CLUSTER.into()),
         node: NODE.iter().map(|&part| compress(part.into())).collect(),
@@ -232,6 +237,66 @@ async fn gzip_is_one_member_of_the_same_text() {
     assert_eq!(refused.header("content-encoding"), None);
 }
 
+/// A view of nodes that never answered.
+fn view_of(names: &[&str]) -> Arc<View> {
+    let node = |&name: &&str| NodeView {
+        target: Arc::new(Target {
+            node: name.into(),
+            host: "10.0.0.1".into(),
+            port: 61678,
+            path: "/metrics".into(),
+            labels: Arc::default(),
+            source: Source::Static,
+        }),
+        state: NodeState::Failed,
+        last_outcome: Some(Outcome::Refused),
+        reason: "connection refused".into(),
+        last_scrape: Some(1.0),
+        last_success: None,
+        last_seconds: 0.5,
+        samples: 0,
+        ipv6: false,
+        page: None,
+    };
+    Arc::new(View { nodes: names.iter().map(node).collect(), ..View::default() })
+}
+
+#[tokio::test]
+async fn narrowed_requests_are_rendered_from_the_view() {
+    let site = site(|_| {});
+    let names = ["a", "b", "c", "d", "e", "f"];
+    site.shared.publish(Published { view: view_of(&names), ..published() });
+    let success = |page: &Answer| -> Vec<String> {
+        let lines = page.text().lines().filter(|l| l.starts_with("vpccni_node_scrape_success{"));
+        lines.map(str::to_owned).collect()
+    };
+    let one = site.get("/metrics?node=b").await;
+    assert_eq!(success(&one), ["vpccni_node_scrape_success{node=\"b\"} 0"]);
+    assert!(!one.text().contains("vpccni_cluster_") && !one.text().contains("vpccni_exporter_"));
+    let named = site.get("/metrics?name[]=vpccni_node_scrape_success&node=c").await;
+    assert_eq!(named.text().lines().filter(|line| !line.starts_with('#')).count(), 1);
+    let mut shards = Vec::new();
+    for shard in ["0/2", "1/2"] {
+        let part = success(&site.get(&format!("/metrics?shard={shard}")).await);
+        assert!(!part.is_empty() && part.len() < names.len(), "{part:?}");
+        shards.extend(part);
+    }
+    shards.sort();
+    assert_eq!(shards.len(), names.len());
+    assert!(shards[5].contains("node=\"f\""));
+    let states = site.get("/metrics?name[]=vpccni_cluster_nodes").await;
+    assert!(states.text().contains("vpccni_cluster_nodes{state=\"failed\"} 6\n"));
+    assert!(!states.text().contains("vpccni_node_") && !states.text().contains("exporter"));
+    let own = site.get("/metrics?name[]=vpccni_exporter_view_generation&scope=self").await;
+    let samples: Vec<&str> = own.text().lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(samples, ["vpccni_exporter_view_generation 0"]);
+    let unknown = site.get("/metrics?name[]=nothing").await;
+    assert_eq!((unknown.status, unknown.text()), (200, ""));
+    let nodes = site.get("/api/v1/nodes?node=d").await.json();
+    assert_eq!(nodes["nodes"][0]["reason"], json!("connection refused"));
+    assert_eq!(site.get("/api/v1/status").await.json()["nodes"]["failed"], json!(6));
+}
+
 #[tokio::test]
 async fn a_new_view_replaces_the_old_one() {
     let site = site(|_| {});
@@ -335,7 +400,7 @@ async fn probes_follow_the_state() {
     assert_eq!(unready.status, 503);
     assert_eq!(unready.text(), "not ready: discovery has not read all of its sources yet\n");
     site.shared.readiness.synced(2);
-    site.shared.readiness.round_closed(0.5);
+    site.shared.readiness.rounds_closed(1, 0.5);
     assert_eq!(site.get("/readyz").await.status, 503);
     site.shared.publish(published());
     let ready = site.get("/readyz").await;
@@ -361,7 +426,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
     });
     assert_eq!(status, before);
     site.shared.readiness.synced(2);
-    site.shared.readiness.round_closed(0.5);
+    site.shared.readiness.rounds_closed(1, 0.5);
     let published = published();
     let gzip = published.cluster.deflate.len()
         + published.node.iter().map(|part| part.deflate.len()).sum::<usize>();
@@ -556,9 +621,7 @@ async fn a_stop_lets_an_answer_that_is_under_way_finish() {
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_that_names_the_flag() {
     let site = site(|_| {});
-    let mut settings = Settings::default();
-    settings.listen_address = site.address.to_string().parse().unwrap();
-    let error = bind(&settings).unwrap_err();
+    let error = bind(&on(&site.address.to_string())).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("cannot listen on {}; see --web.listen-address", site.address)
@@ -568,8 +631,6 @@ async fn an_address_that_is_taken_is_an_error_that_names_the_flag() {
 
 #[tokio::test]
 async fn without_a_host_every_address_is_listened_on() {
-    let mut settings = Settings::default();
-    settings.listen_address = ":0".parse().unwrap();
-    let address = bind(&settings).unwrap().address();
+    let address = bind(&on(":0")).unwrap().address();
     assert!(address.ip().is_unspecified() && address.port() != 0);
 }

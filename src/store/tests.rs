@@ -6,7 +6,6 @@ use crate::aggregate::figures;
 use crate::model::Source;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 const INTERVAL: f64 = 30.0;
 /// Unix seconds at which the exporter of these tests began.
@@ -184,10 +183,12 @@ fn histogram(bounds: &[&str], observations: u32) -> String {
     let name = "awscni_ipamd_node_initialization_duration_seconds";
     let mut page = String::new();
     for bound in bounds.iter().chain(&["+Inf"]) {
-        let _ = writeln!(page, "{name}_bucket{{success=\"true\",le=\"{bound}\"}} {observations}");
+        page.push_str(&format!(
+            "{name}_bucket{{success=\"true\",le=\"{bound}\"}} {observations}\n"
+        ));
     }
-    let _ = writeln!(page, "{name}_sum{{success=\"true\"}} {observations}");
-    let _ = writeln!(page, "{name}_count{{success=\"true\"}} {observations}");
+    page.push_str(&format!("{name}_sum{{success=\"true\"}} {observations}\n"));
+    page.push_str(&format!("{name}_count{{success=\"true\"}} {observations}\n"));
     page + &old_start()
 }
 

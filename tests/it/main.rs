@@ -1,4 +1,13 @@
 //! All integration tests: one binary, because each would link everything again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on ends by panicking, and says on standard output what it did not run"
+)]
+
 mod conformance;
 mod golden;
