@@ -48,7 +48,6 @@ impl Service {
             observe.configuration_warning(warning);
         }
         let bound = serve::bind(&config.service.web)?;
-        observe.listening(bound.address(), config.service.web.telemetry_path.as_str());
         Ok(Service { config, bound, observe, clock })
     }
 

@@ -83,7 +83,7 @@ pub struct Service {
 pub struct Publish {
     /// How often what is served is made anew at most, when something changed [default: 5s, or the
     /// scrape interval where that is shorter]
-    #[arg(long = "publish.interval", env = "VPCCNI_PUBLISH_INTERVAL", value_name = "DURATION",
+    #[arg(id = "publish_interval", long = "publish.interval", env = "VPCCNI_PUBLISH_INTERVAL", value_name = "DURATION",
           value_parser = publish_interval)]
     pub interval: Option<Duration>,
 }

@@ -24,6 +24,7 @@ mod notice;
 /// Where targets come from.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Discover")]
+#[group(id = "discover")]
 pub struct Settings {
     /// Nodes to scrape; a node without a port is scraped at --discover.port. Its name is its host
     #[arg(

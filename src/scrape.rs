@@ -36,6 +36,7 @@ const MOST: f64 = 0.5;
 /// How nodes are scraped.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Scrape")]
+#[group(id = "scrape")]
 pub struct Settings {
     /// How often each node is scraped; 200ms at least
     #[arg(long = "scrape.interval", env = "VPCCNI_SCRAPE_INTERVAL", default_value = "30s",

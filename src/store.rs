@@ -43,6 +43,7 @@ const SWEEP_AT_LEAST: usize = 20_000;
 /// What one page may cost, and how long its values stand.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Scrape")]
+#[group(id = "store")]
 pub struct Settings {
     /// Intervals for which a node's last good values stand while its scrapes fail
     #[arg(long = "scrape.stale-after", env = "VPCCNI_SCRAPE_STALE_AFTER", default_value_t = 3,

@@ -7,6 +7,7 @@ use regex::Regex;
 /// What is shown of each node.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Node")]
+#[group(id = "node")]
 pub struct Settings {
     /// Series per node: core (at most 16 of ipamd's: capacity, use, refusals, error totals), full
     /// (all of them) or none (no series with the label node)

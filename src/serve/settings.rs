@@ -12,6 +12,7 @@ use std::time::Duration;
 /// How the exporter serves HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Web")]
+#[group(id = "web")]
 pub struct Settings {
     /// Address and port to listen on: `:61681` (all addresses), `0.0.0.0:61681`, `[::]:61681`
     #[arg(
