@@ -24,7 +24,13 @@ fn moment(uptime: f64) -> Moment {
 fn store() -> Store {
     let store = Store::new(&Settings::default(), 30.0, Observe::new());
     let target = |i: usize| Target {
-        node: format!("ip-10-{}-{}-{}.us-west-2.compute.internal", i / 65_536, i / 256 % 256, i % 256).into(),
+        node: format!(
+            "ip-10-{}-{}-{}.us-west-2.compute.internal",
+            i / 65_536,
+            i / 256 % 256,
+            i % 256
+        )
+        .into(),
         host: "10.0.0.1".into(),
         port: 61678,
         path: "/metrics".into(),
@@ -35,9 +41,10 @@ fn store() -> Store {
     list.sort_by(|a, b| a.node.cmp(&b.node));
     store.retarget(&Targets { list: list.clone(), losers: 0, synced: true }, moment(0.0));
     for (i, target) in list.iter().enumerate() {
-        let page = HEAD.replace("10.0.", &format!("10.{}.", i % 250)).replace("eni-0", &format!("eni-{i}"));
-        let answer =
-            Answer { body: page.as_bytes(), date: None, at: moment(1.0), seconds: 0.01 };
+        let page = HEAD
+            .replace("10.0.", &format!("10.{}.", i % 250))
+            .replace("eni-0", &format!("eni-{i}"));
+        let answer = Answer { body: page.as_bytes(), date: None, at: moment(1.0), seconds: 0.01 };
         store.scraped(&target.node, answer).unwrap();
     }
     store

@@ -36,11 +36,12 @@ impl PageReader {
     /// # Errors
     /// In words, why the page is refused; the next one is then read as if this had not been.
     pub fn read(&mut self, page: &[u8]) -> Result<PageSummary, String> {
-        let reading = self.interner.read(page, self.shape.as_ref(), &self.limits).map_err(
-            |refusal| match refusal {
-                Refusal::Parse(reason) | Refusal::Limit(reason) => reason,
-            },
-        )?;
+        let reading =
+            self.interner.read(page, self.shape.as_ref(), &self.limits).map_err(|refusal| {
+                match refusal {
+                    Refusal::Parse(reason) | Refusal::Limit(reason) => reason,
+                }
+            })?;
         if let Some(shape) = reading.reshaped {
             self.shape = Some(shape);
         }
