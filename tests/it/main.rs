@@ -11,3 +11,4 @@
 
 mod conformance;
 mod golden;
+mod readme;
