@@ -10,4 +10,7 @@
 )]
 
 mod conformance;
+mod floors;
 mod golden;
+mod real;
+mod support;
