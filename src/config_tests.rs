@@ -23,7 +23,9 @@ fn every_flag_of_the_service_has_its_variable_a_stage_and_a_meaning() {
     let mut command = Cli::command();
     command.build();
     let mut seen = BTreeSet::new();
-    for arg in command.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
+    for arg in
+        command.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()))
+    {
         let flag = arg.get_long().unwrap();
         let variable = format!("VPCCNI_{}", flag.replace(['.', '-'], "_").to_uppercase());
         assert_eq!(arg.get_env().unwrap().to_str(), Some(variable.as_str()), "{flag}");

@@ -20,7 +20,8 @@ fn check_says_what_a_page_is_and_ends_with_0() {
 
 #[test]
 fn check_refuses_with_line_column_and_reason_and_ends_with_1() {
-    let ended = run(with(&["check", "-", "--format", "openmetrics"]), b"# TYPE a gauge\na x\n# EOF\n");
+    let ended =
+        run(with(&["check", "-", "--format", "openmetrics"]), b"# TYPE a gauge\na x\n# EOF\n");
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.contains("2:3: "), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
