@@ -91,7 +91,7 @@ fn before_the_first_round_has_closed_there_is_no_cluster_and_no_node_series() {
     // Accepts into its backlog and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let child = service(&address, &["--scrape.interval", "20s"].map(|f| f)[..0]);
+    let child = service(&address, &[]);
     let web = child.listening();
     let page = get(web, "/metrics", &[]).text();
     let closed = page.contains("vpccni_cluster_");

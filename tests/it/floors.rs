@@ -112,7 +112,9 @@ fn findings(sources: &Sources) -> Vec<String> {
                 }));
             }
         }
-        for (line, used) in uses(path, &words) {
+        // Tests may drive a file through the floors above it.
+        let uses = if is_test_file(path) { Vec::new() } else { uses(path, &words) };
+        for (line, used) in uses {
             let place = format!("src/{path}:{line}");
             let Some((used, &used_floor)) = floors.get_key_value(used.as_str()) else {
                 found.push(format!("{place}: crate::{used} is no module with a floor"));
@@ -354,7 +356,7 @@ fn mark_blocks(words: &mut [Word]) {
 fn places<'a>(words: &'a [Word], said: &'a [&str]) -> impl Iterator<Item = &'a Word> {
     words
         .windows(said.len())
-        .filter(|w| w.iter().zip(said).all(|(w, s)| w.text == *s))
+        .filter(move |w| w.iter().zip(said).all(|(w, s)| w.text == *s))
         .map(|w| &w[0])
 }
 
@@ -431,7 +433,7 @@ fn found_in(files: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn the_floors_are_read_from_the_map() {
     let floors = floors(LIB).unwrap();
-    assert_eq!(floors.len(), 11);
+    assert_eq!(floors.len(), 12);
     assert_eq!((floors["main"], floors["config"], floors["clock"]), (6, 5, 0));
     assert_eq!(found_in(&[]), Vec::<String>::new());
 }
