@@ -247,7 +247,7 @@ impl Store {
         let page = Page { layout: Arc::clone(&shape.layout), values: reading.values };
         let sighting = Sighting {
             start: reading.start.filter(|s| s.is_finite() && *s > 0.0),
-            served_at: answer.date.unwrap_or(answer.at.unix),
+            served_at: served_at(&answer),
             uptime: answer.at.uptime,
         };
         let process = delta::process_of(entry.run.as_ref(), &sighting);
@@ -342,6 +342,12 @@ impl Store {
         }
         NodeState::Failed
     }
+}
+
+/// When a page was served, by its node's clock. `Date` has whole seconds: within the one that it
+/// names, our own clock is the best guess.
+fn served_at(answer: &Answer<'_>) -> f64 {
+    answer.date.map_or(answer.at.unix, |date| answer.at.unix.clamp(date, date + 1.0))
 }
 
 /// Adds a page's gains to the cluster's counters (truth rules 1 and 8).

@@ -179,6 +179,23 @@ fn rule_7_an_ipv6_pod_address_makes_an_ipv6_node() {
     assert_eq!(get(&store, 30.0, "ip_addresses_assigned{ip_family=ipv6}"), 5.0);
 }
 
+#[test]
+fn rule_4_the_date_decides_by_the_second_and_our_clock_within_it() {
+    let page = |start: f64| format!("awscni_add_ip_req_count 7\nprocess_start_time_seconds {start}\n");
+    let counted = |start: f64, date: f64| {
+        let store = store(&["a"]);
+        let page = page(BEGAN + start);
+        let date = Some(BEGAN + date);
+        let answer = Answer { body: page.as_bytes(), date, at: at(10.7), seconds: 0.01 };
+        store.scraped(&"a".into(), answer).unwrap();
+        get(&store, 10.7, "cni_add_requests_total{}")
+    };
+    // Clocks agree: half a second before and after our own beginning.
+    assert_eq!((counted(-0.5, 10.0), counted(0.5, 10.0)), (0.0, 7.0));
+    // The node's clock is an hour ahead, and its start time with it.
+    assert_eq!((counted(3598.0, 3610.0), counted(3605.0, 3610.0)), (0.0, 7.0));
+}
+
 fn histogram(bounds: &[&str], observations: u32) -> String {
     let name = "awscni_ipamd_node_initialization_duration_seconds";
     let mut page = String::new();

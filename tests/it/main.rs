@@ -16,3 +16,4 @@ mod golden;
 mod readme;
 mod real;
 mod support;
+mod truth;

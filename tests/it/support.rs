@@ -247,10 +247,27 @@ pub(crate) fn try_get(
     path: &str,
     headers: &[(&str, &str)],
 ) -> io::Result<Answer> {
+    ask("GET", address, path, headers)
+}
+
+/// Posts nothing to a path, as the fleet's control wants it.
+pub(crate) fn post(address: SocketAddr, path: &str) -> Answer {
+    let none = [("Content-Length", "0")];
+    ask("POST", address, path, &none)
+        .unwrap_or_else(|error| panic!("POST {address}{path}: {error}"))
+}
+
+fn ask(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, HANG)?;
     stream.set_read_timeout(Some(HANG))?;
     stream.set_write_timeout(Some(HANG))?;
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }

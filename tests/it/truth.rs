@@ -2,7 +2,7 @@
 //! served completely; whenever its story stands still and everyone has been scraped since, every
 //! cluster figure of the service equals what the fleet knows.
 
-use crate::support::{Child, figures, get, try_get, until};
+use crate::support::{Child, figures, get, post, try_get, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,8 +36,19 @@ impl Pair {
         let (nodes, seed) = (nodes.to_string(), seed.to_string());
         let file = file.to_str().unwrap();
         let mut args = vec![
-            "fleet", "--nodes", &nodes, "--seed", &seed, "--write-targets", file, "--port", "0",
-            "--address-base", base, "--truth", "127.0.0.1:0",
+            "fleet",
+            "--nodes",
+            &nodes,
+            "--seed",
+            &seed,
+            "--write-targets",
+            file,
+            "--port",
+            "0",
+            "--address-base",
+            base,
+            "--truth",
+            "127.0.0.1:0",
         ];
         args.extend(flags);
         let fleet = Child::program(args);
@@ -48,12 +59,25 @@ impl Pair {
         });
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
         let service = Child::program([
-            "--discover.file", file, "--web.listen-address", "127.0.0.1:0", "--scrape.interval",
-            "500ms", "--publish.interval", "100ms", "--log.level", "warn",
-        ].iter().chain(&["--log.level", "info"][..0]));
+            "--discover.file",
+            file,
+            "--web.listen-address",
+            "127.0.0.1:0",
+            "--scrape.interval",
+            "500ms",
+            "--publish.interval",
+            "100ms",
+        ]);
         let web = service.listening();
-        let mut pair =
-            Pair { _folder: folder, fleet, truth, _service: service, web, began, counters: BTreeMap::new() };
+        let mut pair = Pair {
+            _folder: folder,
+            fleet,
+            truth,
+            _service: service,
+            web,
+            began,
+            counters: BTreeMap::new(),
+        };
         pair.control("/pause");
         until("first view", || pair.status()["view"]["generation"].as_u64());
         pair.counters = pair.served();
@@ -61,7 +85,7 @@ impl Pair {
     }
 
     fn control(&self, path: &str) {
-        let answer = crate::support::post(self.truth, path);
+        let answer = post(self.truth, path);
         assert!(answer.status < 300, "POST {path}: {} {}", answer.status, answer.text());
     }
 
@@ -130,9 +154,13 @@ impl Pair {
 
 /// Figures that the fleet knows too: not the ones about our own scraping.
 fn is_told(key: &str) -> bool {
-    !["vpccni_cluster_nodes{", "vpccni_cluster_nodes_expected", "vpccni_cluster_ip_utilization_ratio"]
-        .iter()
-        .any(|own| key.starts_with(own))
+    ![
+        "vpccni_cluster_nodes{",
+        "vpccni_cluster_nodes_expected",
+        "vpccni_cluster_ip_utilization_ratio",
+    ]
+    .iter()
+    .any(|own| key.starts_with(own))
 }
 
 fn is_counter(key: &str) -> bool {
