@@ -181,7 +181,8 @@ fn rule_7_an_ipv6_pod_address_makes_an_ipv6_node() {
 
 #[test]
 fn rule_4_the_date_decides_by_the_second_and_our_clock_within_it() {
-    let page = |start: f64| format!("awscni_add_ip_req_count 7\nprocess_start_time_seconds {start}\n");
+    let page =
+        |start: f64| format!("awscni_add_ip_req_count 7\nprocess_start_time_seconds {start}\n");
     let counted = |start: f64, date: f64| {
         let store = store(&["a"]);
         let page = page(BEGAN + start);

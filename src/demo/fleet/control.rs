@@ -131,7 +131,7 @@ impl Control {
             let list = list.clone();
             tokio::task::spawn_blocking(move || replace(&file, &list))
                 .await
-                .unwrap_or_else(|_| Err(TargetsError::Interrupted))?;
+                .unwrap_or(Err(TargetsError::Interrupted))?;
         }
         self.shared.truth.listed(list.iter().map(|target| target.node.clone()).collect());
         self.targets.send_replace(list);

@@ -101,7 +101,11 @@ impl Table {
     fn new() -> Table {
         let mut table = Table::default();
         for family in ["ip_addresses_assigned", "ip_addresses_attached", "ip_addresses_max"] {
-            table.one_label(family, "ip_family", &["ipv4", "ipv6"], Rule::Gauge);
+            // A closed set by nature: there is no other family.
+            for ip_family in ["ipv4", "ipv6"] {
+                let key = format!("vpccni_cluster_{family}{{ip_family={ip_family:?}}}");
+                table.push((family, ip_family, ""), key, Rule::Gauge, 1.0);
+            }
         }
         for family in ["ipv4_prefixes_attached", "enis_attached", "enis_max"] {
             table.plain(family, Rule::Gauge);

@@ -233,13 +233,13 @@ async fn the_targets_file_is_a_file_sd_file_that_follows() {
         targets.sort_by(|a, b| a.node.cmp(&b.node));
         targets
     };
-    assert_eq!(read(), *fleet.targets().clone());
+    assert_eq!(read(), *fleet.targets());
     assert_eq!(read()[0].labels["region"], "us-west-2");
     let (node, _) = first(&fleet);
     fleet.leave(&node).await.unwrap();
     assert_eq!(read().len(), 3);
     fleet.join(Age::Young).await.unwrap();
-    assert_eq!(read(), *fleet.targets().clone());
+    assert_eq!(read(), *fleet.targets());
     assert!(!dir.path().join("nodes.json.new").exists());
 }
 

@@ -27,8 +27,9 @@ const INSTANCES: &[Instance] = &[
     Instance { name: "r5.2xlarge", enis: 4, addresses: 15 },
     Instance { name: "m5.4xlarge", enis: 8, addresses: 30 },
     Instance { name: "c5.9xlarge", enis: 8, addresses: 30 },
-    Instance { name: "m5.24xlarge", enis: 15, addresses: 50 },
 ];
+/// The first so many are small.
+const SMALL: usize = 3;
 
 /// Where nodes stand.
 pub(super) const REGION: &str = "us-west-2";
@@ -155,21 +156,21 @@ const BY_HOUR: [u64; 24] = [
 const DAY: u64 = 24 * 60;
 /// Pods that kubelet starts in a minute at most.
 const STARTS: u64 = 12;
-/// kubelet's own limit of pods.
-const MAX_PODS: u64 = 110;
-/// With prefixes on larger instances.
-const MAX_PODS_PREFIX: u64 = 250;
+/// kubelet's own limit of pods, as EKS recommends it at most.
+const MAX_PODS: u64 = 250;
 
 impl Node {
     /// The node with a serial number; the number is never used again in a fleet.
     pub(super) fn new(seed: u64, serial: u64, age: Age, minute: u64, now: f64) -> Node {
         let mut rng = Rng::stream(seed, serial);
-        let instance = rng.pick(INSTANCES);
         let mode = match rng.below(100) {
-            0..70 => Mode::Secondary,
-            70..90 => Mode::Prefix,
+            0..75 => Mode::Secondary,
+            75..90 => Mode::Prefix,
             _ => Mode::Ipv6,
         };
+        // Prefixes are for small instances: on large ones nobody reaches the ceiling.
+        let choice = if mode == Mode::Prefix { &INSTANCES[..SMALL] } else { INSTANCES };
+        let instance = rng.pick(choice);
         let release = match rng.below(100) {
             0..3 if mode == Mode::Secondary => 0,
             0..55 => CURRENT,
@@ -309,11 +310,10 @@ impl Node {
         let of_day = minute % DAY;
         let (hour, into) = (usize::try_from(of_day / 60).unwrap_or(0), of_day % 60);
         let share = (BY_HOUR[hour] * (60 - into) + BY_HOUR[(hour + 1) % 24] * into) / 60;
-        let limit = if self.pool.mode == Mode::Secondary { MAX_PODS } else { MAX_PODS_PREFIX };
         if self.crowded {
             return self.ip_max() + 3;
         }
-        self.ip_max().min(limit) * self.appetite * share / 1_000_000
+        self.ip_max().min(MAX_PODS) * self.appetite * share / 1_000_000
     }
 
     /// One minute of the story passes.

@@ -7,6 +7,7 @@ pub(super) struct Rng(u64);
 
 impl Rng {
     /// The stream of a seed.
+    #[cfg(test)]
     pub(super) fn new(seed: u64) -> Rng {
         Rng(seed)
     }

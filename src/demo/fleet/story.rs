@@ -144,8 +144,7 @@ impl Story {
     pub(super) fn tick(&mut self, nodes: &mut Nodes<'_>, now: f64, change: &mut Change) {
         self.end_episodes(nodes, now, change);
         self.roll_on(nodes, now, change);
-        let an_hour =
-            (EPISODES + self.first_size / NODES_PER_EPISODE).min(MOST_EPISODES).max(EPISODES);
+        let an_hour = (EPISODES + self.first_size / NODES_PER_EPISODE).min(MOST_EPISODES);
         let chance_of = 3600 / TICK;
         // Up to MOST_EPISODES an hour stays below one a tick.
         if self.rng.below(chance_of) < an_hour {
@@ -174,7 +173,7 @@ impl Story {
 
     fn join(&mut self, nodes: &mut Nodes<'_>, now: f64, change: &mut Change) {
         let old = self.rng.per_mille(400);
-        if nodes.count() >= self.first_size * (100 + DRIFT) / 100 + 1 {
+        if nodes.count() > self.first_size * (100 + DRIFT) / 100 {
             return;
         }
         let age = if old { Age::Old } else { Age::Young };

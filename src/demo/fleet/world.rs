@@ -5,6 +5,7 @@ use super::figures::Figures;
 use super::node::{Age, Behaviour, Node};
 use super::page;
 use super::story::{Story, StoryEvent, TICK};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Story seconds between two changes of a node's values.
@@ -74,6 +75,9 @@ struct Telling {
     next: u64,
     /// Nodes there are.
     count: u64,
+    /// Free places, the one that has been free for longest first: an address that is taken again at
+    /// once would be scraped under its old node's name.
+    free: VecDeque<usize>,
     /// Story seconds that have passed but do not fill a tick.
     rest: f64,
 }
@@ -82,6 +86,7 @@ struct Telling {
 #[derive(Debug)]
 pub(super) struct Nodes<'w> {
     guards: Vec<MutexGuard<'w, Slot>>,
+    free: VecDeque<usize>,
     seed: u64,
     next: u64,
     count: u64,
@@ -106,9 +111,9 @@ impl Nodes<'_> {
         self.guards.get_mut(slot)?.node.as_mut()
     }
 
-    /// A new node in the first free place.
+    /// A new node in the place that has been free for longest.
     pub(super) fn join(&mut self, age: Age, minute: u64, now: f64) -> Option<(usize, Arc<str>)> {
-        let slot = self.guards.iter().position(|slot| slot.node.is_none())?;
+        let slot = self.free.pop_front()?;
         let node = Node::new(self.seed, self.next, age, minute, now);
         self.next += 1;
         self.count += 1;
@@ -122,6 +127,7 @@ impl Nodes<'_> {
             && guard.node.is_some()
         {
             **guard = Slot::default();
+            self.free.push_back(slot);
             self.count -= 1;
         }
     }
@@ -148,6 +154,7 @@ impl World {
                 seed,
                 next: nodes as u64,
                 count: nodes as u64,
+                free: (nodes..nodes + spare(nodes)).collect(),
                 rest: 0.0,
             }),
             calm,
@@ -194,12 +201,13 @@ impl World {
     ) -> R {
         let mut nodes = Nodes {
             guards: self.slots.iter().map(locked).collect(),
+            free: std::mem::take(&mut telling.free),
             seed: telling.seed,
             next: telling.next,
             count: telling.count,
         };
         let result = tell(&mut telling.story, &mut nodes);
-        (telling.next, telling.count) = (nodes.next, nodes.count);
+        (telling.next, telling.count, telling.free) = (nodes.next, nodes.count, nodes.free);
         result
     }
 
@@ -237,9 +245,10 @@ impl World {
     }
 }
 
-/// Places for nodes that join, beyond the first ones: what the story's drift may need, and two.
+/// Places for nodes that join, beyond the first ones: twice what the story's drift may need, so that
+/// addresses rest between two nodes.
 fn spare(nodes: usize) -> usize {
-    nodes / 9 + 2
+    nodes / 5 + 8
 }
 
 impl Page {
@@ -347,6 +356,17 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &page(&world)));
         world.advance(60.0, NOW);
         assert!(!Arc::ptr_eq(&first, &page(&world)));
+    }
+
+    #[test]
+    fn an_address_rests_before_it_is_taken_again() {
+        let world = World::new(3, 10, true, NOW);
+        world.leave(4);
+        let taken: Vec<usize> =
+            (0..spare(10)).map(|_| world.join(Age::Young, NOW).unwrap().0).collect();
+        assert!(!taken.contains(&4));
+        assert_eq!(world.join(Age::Young, NOW).unwrap().0, 4);
+        assert_eq!(world.join(Age::Young, NOW), None);
     }
 
     #[test]
