@@ -5,7 +5,8 @@
 //! takes microseconds once its last byte is there. Due targets are started in ticks, and whenever a
 //! place becomes free.
 //! *When it cannot keep up*: a slot that comes while the scrape before is not over is an `overrun`,
-//! counted and noted as the node's outcome; nothing is queued twice.
+//! counted and noted as the node's outcome, as is one that found no place until the next; nothing is
+//! queued twice.
 //! *Stopping*: on cancel nothing more is started, and what is under way is dropped.
 
 use crate::clock::Clock;
@@ -67,14 +68,16 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Settings {
-    /// The deadline of one scrape.
+    /// The deadline of one scrape: the timeout, but no longer than a tick before the next slot, so
+    /// that a node which hangs has its outcome by then and is not an overrun besides.
     ///
     /// # Errors
     /// In words, when `--scrape.timeout` is zero or longer than the interval.
     pub fn deadline(&self) -> Result<Duration, String> {
         const USUAL: Duration = Duration::from_secs(10);
+        let longest = self.interval.saturating_sub(tick(self.interval));
         match self.timeout {
-            None => Ok(USUAL.min(self.interval)),
+            None => Ok(USUAL.min(longest)),
             Some(timeout) if timeout > self.interval => Err(format!(
                 "--scrape.timeout is {}, at most --scrape.interval ({}) is allowed",
                 units::format_duration(timeout),
@@ -83,9 +86,14 @@ impl Settings {
             Some(timeout) if timeout.is_zero() => {
                 Err("--scrape.timeout is 0, more than that is needed".to_owned())
             }
-            Some(timeout) => Ok(timeout),
+            Some(timeout) => Ok(timeout.min(longest)),
         }
     }
+}
+
+/// How often due targets are started.
+fn tick(interval: Duration) -> Duration {
+    TICK.min(interval / 10)
 }
 
 /// How the rounds are going.
@@ -97,11 +105,13 @@ pub struct Rounds {
     pub last_closed: Moment,
     /// Seconds that it took.
     pub last_seconds: f64,
+    /// Seconds until the last of its nodes that did not time out had an outcome.
+    pub last_answered_seconds: f64,
     /// Good scrapes in it.
     pub ok: usize,
     /// Failed ones.
     pub failed: usize,
-    /// More than half of the first round's scrapes timed out.
+    /// More than half of its scrapes timed out.
     pub most_timed_out: bool,
 }
 
@@ -128,8 +138,7 @@ pub async fn run(
         observe,
         rounds,
     };
-    let tick = TICK.min(scraper.settings.interval / 10);
-    let mut ticks = tokio::time::interval(tick);
+    let mut ticks = tokio::time::interval(tick(scraper.settings.interval));
     // A tick that was missed is made up for by the next one: slots are found by the clock.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut under_way: JoinSet<Ended> = JoinSet::new();
@@ -147,9 +156,15 @@ pub async fn run(
             Some(ended) = under_way.join_next() => {
                 let mut next = Some(ended);
                 while let Some(ended) = next {
-                    // A scrape does not panic and is never aborted but by the set's own end.
-                    if let Ok(ended) = ended {
-                        scraper.ended(ended);
+                    match ended {
+                        Ok(ended) => scraper.ended(ended),
+                        // A scrape does not panic. One that does has lost its place for good, and
+                        // with it ends the stage, so that somebody hears of it.
+                        Err(error) => {
+                            if let Ok(panic) = error.try_into_panic() {
+                                std::panic::resume_unwind(panic);
+                            }
+                        }
                     }
                     next = under_way.try_join_next();
                 }
@@ -209,7 +224,8 @@ impl Scraper {
                 .unwrap_or_else(|| Buffers::new(self.settings.gzip, self.settings.max_body));
             under_way.spawn(scrape(start, buffers, self.deadline, self.clock));
         }
-        self.observe.scrapes_under_way(self.plan.in_flight(), self.plan.targets());
+        let plan = &self.plan;
+        self.observe.scrapes_under_way(plan.in_flight(), plan.targets(), plan.hanging());
     }
 
     fn ended(&mut self, ended: Ended) {
@@ -235,9 +251,8 @@ impl Scraper {
                 (failure.outcome, failure.reason.clone())
             }
         };
-        if let Some(before) = self.plan.ended(&start, outcome) {
-            let news = before != Some(outcome);
-            self.observe.scrape_ended(&start.target, outcome, &reason, seconds, news);
+        if let Some(before) = self.plan.ended(&start, outcome, at.uptime) {
+            self.observe.scrape_ended(&start.target, before, outcome, &reason, seconds);
         }
         buffers.trim();
         self.spare.push(buffers);
@@ -246,10 +261,10 @@ impl Scraper {
     fn close_rounds(&mut self) {
         let now = self.clock.now();
         while let Some(closed) = self.plan.closed(now.uptime) {
-            let Closed { number, began, ok, failed, timed_out } = closed;
+            let Closed { number, began, ok, failed, timed_out, answered } = closed;
             let most = timed_out as f64 > (ok + failed) as f64 * MOST;
-            let seconds = now.uptime - began;
-            self.observe.round_closed(number, seconds, ok, failed);
+            let (seconds, answered) = (now.uptime - began, answered - began);
+            self.observe.round_closed(number, seconds, answered, ok, failed);
             if number == 0 && most {
                 self.observe.most_timed_out(timed_out, ok + failed);
             }
@@ -257,6 +272,7 @@ impl Scraper {
                 rounds.closed += 1;
                 rounds.last_closed = now;
                 rounds.last_seconds = seconds;
+                rounds.last_answered_seconds = answered;
                 rounds.ok = ok;
                 rounds.failed = failed;
                 rounds.most_timed_out = most;
@@ -277,3 +293,6 @@ async fn scrape(start: Start, mut buffers: Buffers, deadline: Duration, clock: C
     });
     Ended { start, buffers, result, began, at: clock.now() }
 }
+
+#[cfg(test)]
+mod tests;
