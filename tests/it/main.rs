@@ -9,5 +9,10 @@
     reason = "a test that cannot go on ends by panicking, and says on standard output what it did not run"
 )]
 
+mod cli;
 mod conformance;
+mod floors;
 mod golden;
+mod readme;
+mod real;
+mod support;
