@@ -68,16 +68,14 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Settings {
-    /// The deadline of one scrape: the timeout, but no longer than a tick before the next slot, so
-    /// that a node which hangs has its outcome by then and is not an overrun besides.
+    /// The deadline of one scrape.
     ///
     /// # Errors
     /// In words, when `--scrape.timeout` is zero or longer than the interval.
     pub fn deadline(&self) -> Result<Duration, String> {
         const USUAL: Duration = Duration::from_secs(10);
-        let longest = self.interval.saturating_sub(tick(self.interval));
         match self.timeout {
-            None => Ok(USUAL.min(longest)),
+            None => Ok(USUAL.min(self.interval)),
             Some(timeout) if timeout > self.interval => Err(format!(
                 "--scrape.timeout is {}, at most --scrape.interval ({}) is allowed",
                 units::format_duration(timeout),
@@ -86,7 +84,7 @@ impl Settings {
             Some(timeout) if timeout.is_zero() => {
                 Err("--scrape.timeout is 0, more than that is needed".to_owned())
             }
-            Some(timeout) => Ok(timeout.min(longest)),
+            Some(timeout) => Ok(timeout),
         }
     }
 }
@@ -94,6 +92,12 @@ impl Settings {
 /// How often due targets are started.
 fn tick(interval: Duration) -> Duration {
     TICK.min(interval / 10)
+}
+
+/// A scrape is over a tick before the next slot at the latest: a node that hangs has its outcome by
+/// then, and is not an overrun besides.
+fn before_next_slot(deadline: Duration, interval: Duration) -> Duration {
+    deadline.min(interval.saturating_sub(tick(interval)))
 }
 
 /// How the rounds are going.
@@ -131,8 +135,8 @@ pub async fn run(
     let mut scraper = Scraper {
         plan: Plan::new(settings.interval.as_secs_f64(), places),
         spare: Vec::new(),
+        deadline: before_next_slot(deadline, settings.interval),
         settings,
-        deadline,
         store,
         clock,
         observe,
@@ -217,7 +221,7 @@ impl Scraper {
 
     fn start(&mut self, under_way: &mut JoinSet<Ended>) {
         while let Some(start) = self.plan.start(self.clock.uptime()) {
-            self.observe.scrape_started(start.delay);
+            self.observe.scrape_started(start.delay, start.hangs);
             let buffers = self
                 .spare
                 .pop()

@@ -55,7 +55,7 @@ impl Metrics {
             ),
             delay: histogram(
                 "vpccni_exporter_scrape_delay_seconds",
-                "How long scrapes waited behind their slot for a place (--scrape.concurrency).",
+                "How long scrapes waited behind their slot for a place (--scrape.concurrency), those of nodes that timed out before left out.",
             ),
             body_bytes: counter(
                 "vpccni_exporter_scrape_body_bytes_total",
@@ -110,9 +110,12 @@ impl Metrics {
 }
 
 impl Observe {
-    /// A scrape got a place, so many seconds behind its slot.
-    pub(crate) fn scrape_started(&self, delay: f64) {
-        self.scrape.delay.observe(delay);
+    /// A scrape got a place, so many seconds behind its slot. Hanging nodes wait for their few places
+    /// by design, and are not counted: what is measured is that the others do not.
+    pub(crate) fn scrape_started(&self, delay: f64, hangs: bool) {
+        if !hangs {
+            self.scrape.delay.observe(delay);
+        }
     }
 
     /// How many scrapes are under way, how many targets there are, and how many of these timed out

@@ -366,7 +366,7 @@ proptest! {
             }
             plan.advance(now);
             while let Some(start) = plan.start(now) {
-                let number: usize = start.target.node[5..].parse().unwrap();
+                let number: usize = start.target.node.trim_start_matches("node-").parse().unwrap();
                 let (lasts, outcome) = match kinds[number] {
                     0 => (TIMEOUT, Outcome::Timeout),
                     1 => (0.0, Outcome::Refused),

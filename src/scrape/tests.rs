@@ -25,14 +25,21 @@ fn flags(given: &[&str]) -> Result<Settings, String> {
 }
 
 #[test]
-fn the_usual_timeout_follows_a_short_interval_and_ends_before_the_next_slot() {
+fn the_usual_timeout_follows_a_short_interval() {
     let deadline = |given: &[&str]| flags(given).unwrap().deadline();
-    let millis = |ms| Ok(Duration::from_millis(ms));
-    assert_eq!(deadline(&[]), millis(10_000));
-    assert_eq!(deadline(&["--scrape.interval=5s"]), millis(4_900));
-    assert_eq!(deadline(&["--scrape.interval=500ms"]), millis(450));
-    assert_eq!(deadline(&["--scrape.interval=5s", "--scrape.timeout=5s"]), millis(4_900));
-    assert_eq!(deadline(&["--scrape.timeout=3s"]), millis(3_000));
+    let seconds = |s| Ok(Duration::from_secs(s));
+    assert_eq!(deadline(&[]), seconds(10));
+    assert_eq!(deadline(&["--scrape.interval=5s"]), seconds(5));
+    assert_eq!(deadline(&["--scrape.interval=5s", "--scrape.timeout=5s"]), seconds(5));
+    assert_eq!(deadline(&["--scrape.timeout=3s"]), seconds(3));
+}
+
+#[test]
+fn a_scrape_that_hangs_is_over_before_its_next_slot() {
+    let (ms, s) = (Duration::from_millis, Duration::from_secs);
+    assert_eq!(before_next_slot(s(10), s(30)), s(10));
+    assert_eq!(before_next_slot(s(5), s(5)), ms(4_900));
+    assert_eq!(before_next_slot(ms(500), ms(500)), ms(450));
 }
 
 #[test]
