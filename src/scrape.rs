@@ -20,7 +20,7 @@ use plan::{Closed, Plan, Start};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub mod answer;
@@ -124,7 +124,7 @@ pub struct Rounds {
 pub async fn run(
     settings: Settings,
     deadline: Duration,
-    mut targets: watch::Receiver<Arc<Targets>>,
+    targets: watch::Receiver<Arc<Targets>>,
     store: Arc<Store>,
     clock: Clock,
     observe: Arc<Observe>,
@@ -132,9 +132,10 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let places = settings.concurrency as usize;
-    let mut scraper = Scraper {
+    let scraper = Scraper {
         plan: Plan::new(settings.interval.as_secs_f64(), places),
         spare: Vec::new(),
+        most_under_way: 0,
         deadline: before_next_slot(deadline, settings.interval),
         settings,
         store,
@@ -142,47 +143,28 @@ pub async fn run(
         observe,
         rounds,
     };
-    let mut ticks = tokio::time::interval(tick(scraper.settings.interval));
-    // A tick that was missed is made up for by the next one: slots are found by the clock.
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut under_way: JoinSet<Ended> = JoinSet::new();
-    scraper.retarget(&mut targets);
-    loop {
-        scraper.start(&mut under_way);
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            changed = targets.changed() => match changed {
-                Ok(()) => scraper.retarget(&mut targets),
-                // Discovery has ended, and with it the process will.
-                Err(_) => return,
-            },
-            Some(ended) = under_way.join_next() => {
-                let mut next = Some(ended);
-                while let Some(ended) = next {
-                    match ended {
-                        Ok(ended) => scraper.ended(ended),
-                        // A scrape does not panic. One that does has lost its place for good, and
-                        // with it ends the stage, so that somebody hears of it.
-                        Err(error) => {
-                            if let Ok(panic) = error.try_into_panic() {
-                                std::panic::resume_unwind(panic);
-                            }
-                        }
-                    }
-                    next = under_way.try_join_next();
-                }
-                scraper.close_rounds();
-            }
-            _ = ticks.tick() => scraper.tick(),
-        }
+    // A task of its own: a runtime wakes the future that it blocks on by writing to a descriptor,
+    // one system call for each scrape that ends. A task is put into a queue.
+    let mut stage = JoinSet::new();
+    stage.spawn(scraper.run(targets, cancel));
+    if let Some(Err(error)) = stage.join_next().await {
+        go_on_panicking(error);
+    }
+}
+
+/// A task that panicked has left its work undone, and with it ends the stage, so that somebody hears
+/// of it.
+fn go_on_panicking(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }
 
 struct Scraper {
     plan: Plan,
-    /// Buffers of scrapes that ended; as many as ever were under way at once.
+    /// Buffers of scrapes that ended; as many as were under way at once in the last round.
     spare: Vec<Buffers>,
+    most_under_way: usize,
     settings: Settings,
     deadline: Duration,
     store: Arc<Store>,
@@ -201,6 +183,38 @@ struct Ended {
 }
 
 impl Scraper {
+    async fn run(mut self, mut targets: watch::Receiver<Arc<Targets>>, cancel: CancellationToken) {
+        let mut ticks = tokio::time::interval(tick(self.settings.interval));
+        // A tick that was missed is made up for by the next one: slots are found by the clock.
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut under_way: JoinSet<Ended> = JoinSet::new();
+        self.retarget(&mut targets);
+        loop {
+            self.start(&mut under_way);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                changed = targets.changed() => match changed {
+                    Ok(()) => self.retarget(&mut targets),
+                    // Discovery has ended, and with it the process will.
+                    Err(_) => return,
+                },
+                Some(ended) = under_way.join_next() => {
+                    let mut next = Some(ended);
+                    while let Some(ended) = next {
+                        match ended {
+                            Ok(ended) => self.ended(ended),
+                            Err(error) => go_on_panicking(error),
+                        }
+                        next = under_way.try_join_next();
+                    }
+                    self.close_rounds();
+                }
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
     fn retarget(&mut self, targets: &mut watch::Receiver<Arc<Targets>>) {
         let list = Arc::clone(&targets.borrow_and_update());
         let now = self.clock.now();
@@ -229,6 +243,7 @@ impl Scraper {
             under_way.spawn(scrape(start, buffers, self.deadline, self.clock));
         }
         let plan = &self.plan;
+        self.most_under_way = self.most_under_way.max(plan.in_flight());
         self.observe.scrapes_under_way(plan.in_flight(), plan.targets(), plan.hanging());
     }
 
@@ -265,6 +280,9 @@ impl Scraper {
     fn close_rounds(&mut self) {
         let now = self.clock.now();
         while let Some(closed) = self.plan.closed(now.uptime) {
+            // The first round uses every place, those after it a few.
+            self.spare.truncate(self.most_under_way);
+            self.most_under_way = self.plan.in_flight();
             let Closed { number, began, ok, failed, timed_out, answered } = closed;
             let most = timed_out as f64 > (ok + failed) as f64 * MOST;
             let (seconds, answered) = (now.uptime - began, answered - began);
