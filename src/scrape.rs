@@ -5,7 +5,8 @@
 //! takes microseconds once its last byte is there. Due targets are started in ticks, and whenever a
 //! place becomes free.
 //! *When it cannot keep up*: a slot that comes while the scrape before is not over is an `overrun`,
-//! counted and noted as the node's outcome; nothing is queued twice.
+//! counted and noted as the node's outcome, as is one that found no place until the next; nothing is
+//! queued twice.
 //! *Stopping*: on cancel nothing more is started, and what is under way is dropped.
 
 use crate::clock::Clock;
@@ -19,7 +20,7 @@ use plan::{Closed, Plan, Start};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub mod answer;
@@ -88,6 +89,17 @@ impl Settings {
     }
 }
 
+/// How often due targets are started.
+fn tick(interval: Duration) -> Duration {
+    TICK.min(interval / 10)
+}
+
+/// A scrape is over a tick before the next slot at the latest: a node that hangs has its outcome by
+/// then, and is not an overrun besides.
+fn before_next_slot(deadline: Duration, interval: Duration) -> Duration {
+    deadline.min(interval.saturating_sub(tick(interval)))
+}
+
 /// How the rounds are going.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rounds {
@@ -97,11 +109,13 @@ pub struct Rounds {
     pub last_closed: Moment,
     /// Seconds that it took.
     pub last_seconds: f64,
+    /// Seconds until the last of its nodes that did not time out had an outcome.
+    pub last_answered_seconds: f64,
     /// Good scrapes in it.
     pub ok: usize,
     /// Failed ones.
     pub failed: usize,
-    /// More than half of the first round's scrapes timed out.
+    /// More than half of its scrapes timed out.
     pub most_timed_out: bool,
 }
 
@@ -110,7 +124,7 @@ pub struct Rounds {
 pub async fn run(
     settings: Settings,
     deadline: Duration,
-    mut targets: watch::Receiver<Arc<Targets>>,
+    targets: watch::Receiver<Arc<Targets>>,
     store: Arc<Store>,
     clock: Clock,
     observe: Arc<Observe>,
@@ -118,52 +132,39 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let places = settings.concurrency as usize;
-    let mut scraper = Scraper {
+    let scraper = Scraper {
         plan: Plan::new(settings.interval.as_secs_f64(), places),
         spare: Vec::new(),
+        most_under_way: 0,
+        deadline: before_next_slot(deadline, settings.interval),
         settings,
-        deadline,
         store,
         clock,
         observe,
         rounds,
     };
-    let tick = TICK.min(scraper.settings.interval / 10);
-    let mut ticks = tokio::time::interval(tick);
-    // A tick that was missed is made up for by the next one: slots are found by the clock.
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut under_way: JoinSet<Ended> = JoinSet::new();
-    scraper.retarget(&mut targets);
-    loop {
-        scraper.start(&mut under_way);
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            changed = targets.changed() => match changed {
-                Ok(()) => scraper.retarget(&mut targets),
-                // Discovery has ended, and with it the process will.
-                Err(_) => return,
-            },
-            Some(ended) = under_way.join_next() => {
-                let mut next = Some(ended);
-                while let Some(ended) = next {
-                    // A scrape does not panic and is never aborted but by the set's own end.
-                    if let Ok(ended) = ended {
-                        scraper.ended(ended);
-                    }
-                    next = under_way.try_join_next();
-                }
-                scraper.close_rounds();
-            }
-            _ = ticks.tick() => scraper.tick(),
-        }
+    // A task of its own: a runtime wakes the future that it blocks on by writing to a descriptor,
+    // one system call for each scrape that ends. A task is put into a queue.
+    let mut stage = JoinSet::new();
+    stage.spawn(scraper.run(targets, cancel));
+    if let Some(Err(error)) = stage.join_next().await {
+        go_on_panicking(error);
+    }
+}
+
+/// A task that panicked has left its work undone, and with it ends the stage, so that somebody hears
+/// of it.
+fn go_on_panicking(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }
 
 struct Scraper {
     plan: Plan,
-    /// Buffers of scrapes that ended; as many as ever were under way at once.
+    /// Buffers of scrapes that ended; as many as were under way at once in the last round.
     spare: Vec<Buffers>,
+    most_under_way: usize,
     settings: Settings,
     deadline: Duration,
     store: Arc<Store>,
@@ -182,6 +183,38 @@ struct Ended {
 }
 
 impl Scraper {
+    async fn run(mut self, mut targets: watch::Receiver<Arc<Targets>>, cancel: CancellationToken) {
+        let mut ticks = tokio::time::interval(tick(self.settings.interval));
+        // A tick that was missed is made up for by the next one: slots are found by the clock.
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut under_way: JoinSet<Ended> = JoinSet::new();
+        self.retarget(&mut targets);
+        loop {
+            self.start(&mut under_way);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                changed = targets.changed() => match changed {
+                    Ok(()) => self.retarget(&mut targets),
+                    // Discovery has ended, and with it the process will.
+                    Err(_) => return,
+                },
+                Some(ended) = under_way.join_next() => {
+                    let mut next = Some(ended);
+                    while let Some(ended) = next {
+                        match ended {
+                            Ok(ended) => self.ended(ended),
+                            Err(error) => go_on_panicking(error),
+                        }
+                        next = under_way.try_join_next();
+                    }
+                    self.close_rounds();
+                }
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
     fn retarget(&mut self, targets: &mut watch::Receiver<Arc<Targets>>) {
         let list = Arc::clone(&targets.borrow_and_update());
         let now = self.clock.now();
@@ -202,14 +235,16 @@ impl Scraper {
 
     fn start(&mut self, under_way: &mut JoinSet<Ended>) {
         while let Some(start) = self.plan.start(self.clock.uptime()) {
-            self.observe.scrape_started(start.delay);
+            self.observe.scrape_started(start.delay, start.hangs);
             let buffers = self
                 .spare
                 .pop()
                 .unwrap_or_else(|| Buffers::new(self.settings.gzip, self.settings.max_body));
             under_way.spawn(scrape(start, buffers, self.deadline, self.clock));
         }
-        self.observe.scrapes_under_way(self.plan.in_flight(), self.plan.targets());
+        let plan = &self.plan;
+        self.most_under_way = self.most_under_way.max(plan.in_flight());
+        self.observe.scrapes_under_way(plan.in_flight(), plan.targets(), plan.hanging());
     }
 
     fn ended(&mut self, ended: Ended) {
@@ -235,9 +270,8 @@ impl Scraper {
                 (failure.outcome, failure.reason.clone())
             }
         };
-        if let Some(before) = self.plan.ended(&start, outcome) {
-            let news = before != Some(outcome);
-            self.observe.scrape_ended(&start.target, outcome, &reason, seconds, news);
+        if let Some(before) = self.plan.ended(&start, outcome, at.uptime) {
+            self.observe.scrape_ended(&start.target, before, outcome, &reason, seconds);
         }
         buffers.trim();
         self.spare.push(buffers);
@@ -246,10 +280,13 @@ impl Scraper {
     fn close_rounds(&mut self) {
         let now = self.clock.now();
         while let Some(closed) = self.plan.closed(now.uptime) {
-            let Closed { number, began, ok, failed, timed_out } = closed;
+            // The first round uses every place, those after it a few.
+            self.spare.truncate(self.most_under_way);
+            self.most_under_way = self.plan.in_flight();
+            let Closed { number, began, ok, failed, timed_out, answered } = closed;
             let most = timed_out as f64 > (ok + failed) as f64 * MOST;
-            let seconds = now.uptime - began;
-            self.observe.round_closed(number, seconds, ok, failed);
+            let (seconds, answered) = (now.uptime - began, answered - began);
+            self.observe.round_closed(number, seconds, answered, ok, failed);
             if number == 0 && most {
                 self.observe.most_timed_out(timed_out, ok + failed);
             }
@@ -257,6 +294,7 @@ impl Scraper {
                 rounds.closed += 1;
                 rounds.last_closed = now;
                 rounds.last_seconds = seconds;
+                rounds.last_answered_seconds = answered;
                 rounds.ok = ok;
                 rounds.failed = failed;
                 rounds.most_timed_out = most;
@@ -277,3 +315,6 @@ async fn scrape(start: Start, mut buffers: Buffers, deadline: Duration, clock: C
     });
     Ended { start, buffers, result, began, at: clock.now() }
 }
+
+#[cfg(test)]
+mod tests;

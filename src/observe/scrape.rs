@@ -5,7 +5,7 @@
 use super::limit::Limiter;
 use super::{Observe, counters, gauge, registered};
 use crate::model::{Outcome, Target};
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
@@ -16,7 +16,8 @@ const SCRAPE_BOUNDS: [f64; 12] =
 /// The scraper's metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    scrapes: IntCounterVec,
+    /// By outcome, in the order of [`Outcome::ALL`].
+    scrapes: [IntCounter; Outcome::ALL.len()],
     seconds: Histogram,
     delay: Histogram,
     body_bytes: IntCounter,
@@ -24,9 +25,12 @@ pub(crate) struct Metrics {
     samples: IntCounter,
     under_way: IntGauge,
     targets: IntGauge,
+    hanging: IntGauge,
     rounds: IntCounter,
     round_seconds: prometheus::Gauge,
+    round_answered_seconds: prometheus::Gauge,
     failures: Limiter,
+    recoveries: Limiter,
 }
 
 impl Metrics {
@@ -37,9 +41,7 @@ impl Metrics {
             "Scrapes of nodes by outcome.",
             "outcome",
         );
-        for outcome in Outcome::ALL {
-            scrapes.with_label_values(&[outcome.as_str()]);
-        }
+        let scrapes = Outcome::ALL.map(|o| scrapes.with_label_values(&[o.as_str()]));
         let histogram = |name: &str, help: &str| {
             let options = HistogramOpts::new(name, help).buckets(SCRAPE_BOUNDS.to_vec());
             registered(registry, Histogram::with_opts(options))
@@ -53,7 +55,7 @@ impl Metrics {
             ),
             delay: histogram(
                 "vpccni_exporter_scrape_delay_seconds",
-                "How long scrapes waited behind their slot for a place (--scrape.concurrency).",
+                "How long scrapes waited behind their slot for a place (--scrape.concurrency), those of nodes that timed out before left out.",
             ),
             body_bytes: counter(
                 "vpccni_exporter_scrape_body_bytes_total",
@@ -70,6 +72,11 @@ impl Metrics {
                 "Scrapes of nodes that are under way.",
             ),
             targets: gauge(registry, "vpccni_exporter_targets", "Nodes that are scraped."),
+            hanging: gauge(
+                registry,
+                "vpccni_exporter_targets_hanging",
+                "Nodes whose last scrape timed out; they share a quarter of --scrape.concurrency.",
+            ),
             rounds: counter(
                 "vpccni_exporter_rounds_total",
                 "Rounds in which every due node got an outcome.",
@@ -81,22 +88,43 @@ impl Metrics {
                     "Time from the beginning of the last round to its last outcome.",
                 ),
             ),
+            round_answered_seconds: registered(
+                registry,
+                prometheus::Gauge::new(
+                    "vpccni_exporter_round_answered_duration_seconds",
+                    "Time from the beginning of the last round to its last outcome other than timeout and overrun: hanging nodes must not move it.",
+                ),
+            ),
             // A broken security group fails every node at once: ten examples tell as much.
             failures: Limiter::new(10, Duration::from_secs(10)),
+            recoveries: Limiter::new(10, Duration::from_secs(10)),
+        }
+    }
+
+    fn count(&self, outcome: Outcome) {
+        let at = Outcome::ALL.iter().position(|o| *o == outcome);
+        if let Some(counter) = at.and_then(|at| self.scrapes.get(at)) {
+            counter.inc();
         }
     }
 }
 
 impl Observe {
-    /// A scrape got a place, so many seconds behind its slot.
-    pub(crate) fn scrape_started(&self, delay: f64) {
-        self.scrape.delay.observe(delay);
+    /// A scrape got a place, so many seconds behind its slot. Hanging nodes wait for their few places
+    /// by design, and are not counted: what is measured is that the others do not.
+    pub(crate) fn scrape_started(&self, delay: f64, hangs: bool) {
+        if !hangs {
+            self.scrape.delay.observe(delay);
+        }
     }
 
-    /// How many scrapes are under way, and how many targets there are.
-    pub(crate) fn scrapes_under_way(&self, under_way: usize, targets: usize) {
-        self.scrape.under_way.set(i64::try_from(under_way).unwrap_or(i64::MAX));
-        self.scrape.targets.set(i64::try_from(targets).unwrap_or(i64::MAX));
+    /// How many scrapes are under way, how many targets there are, and how many of these timed out
+    /// at their last scrape.
+    pub(crate) fn scrapes_under_way(&self, under_way: usize, targets: usize, hanging: usize) {
+        let count = |things: usize| i64::try_from(things).unwrap_or(i64::MAX);
+        self.scrape.under_way.set(count(under_way));
+        self.scrape.targets.set(count(targets));
+        self.scrape.hanging.set(count(hanging));
     }
 
     /// A page was read and stored.
@@ -106,31 +134,41 @@ impl Observe {
         self.scrape.samples.inc_by(samples as u64);
     }
 
-    /// A scrape ended; `news` says that the one before ended otherwise.
+    /// A scrape ended; `before` is how the target's last one did.
     pub(crate) fn scrape_ended(
         &self,
         target: &Target,
+        before: Option<Outcome>,
         outcome: Outcome,
         reason: &str,
         seconds: f64,
-        news: bool,
     ) {
         let metrics = &self.scrape;
-        metrics.scrapes.with_label_values(&[outcome.as_str()]).inc();
+        metrics.count(outcome);
         metrics.seconds.observe(seconds);
-        let address = target.address();
         let node = &*target.node;
-        if !news {
-            if outcome != Outcome::Ok {
-                debug!(node, address, outcome = outcome.as_str(), "{node} still fails: {reason}");
+        if outcome == Outcome::Ok {
+            match before {
+                // The usual case says nothing.
+                Some(Outcome::Ok) => {}
+                None => debug!(node, address = target.address(), "{node} answers"),
+                Some(before) => {
+                    if let Some(unsaid) = metrics.recoveries.allow() {
+                        info!(node, unsaid, "{node} answers again, after {before}");
+                    }
+                }
             }
-        } else if outcome == Outcome::Ok {
-            debug!(node, address, "{node} answers");
+            return;
+        }
+        let address = target.address();
+        let word = outcome.as_str();
+        if before == Some(outcome) {
+            debug!(node, address, outcome = word, "{node} still fails: {reason}");
         } else if let Some(unsaid) = metrics.failures.allow() {
             warn!(
                 node,
                 address,
-                outcome = outcome.as_str(),
+                outcome = word,
                 unsaid,
                 "{node} at {address} could not be scraped: {outcome}: {reason}"
             );
@@ -139,7 +177,7 @@ impl Observe {
 
     /// A slot came while the scrape before was not over.
     pub(crate) fn scrape_overrun(&self, target: &Target) {
-        self.scrape.scrapes.with_label_values(&[Outcome::Overrun.as_str()]).inc();
+        self.scrape.count(Outcome::Overrun);
         if let Some(unsaid) = self.scrape.failures.allow() {
             let node = &*target.node;
             warn!(
@@ -150,10 +188,19 @@ impl Observe {
         }
     }
 
-    /// Every target that was due in a round has an outcome.
-    pub(crate) fn round_closed(&self, number: u64, seconds: f64, ok: usize, failed: usize) {
+    /// Every target that was due in a round has an outcome: after so many seconds, and after so many
+    /// those that did not time out.
+    pub(crate) fn round_closed(
+        &self,
+        number: u64,
+        seconds: f64,
+        answered: f64,
+        ok: usize,
+        failed: usize,
+    ) {
         self.scrape.rounds.inc();
         self.scrape.round_seconds.set(seconds);
+        self.scrape.round_answered_seconds.set(answered);
         if number == 0 {
             info!(
                 seconds,

@@ -75,6 +75,8 @@ pub struct AnswerReader {
     head: Option<Head>,
     interim: u32,
     trailer_bytes: usize,
+    /// Bytes of size lines: endless extensions are not a way around the limit.
+    framing: usize,
     max_body: usize,
 }
 
@@ -104,6 +106,7 @@ impl AnswerReader {
             head: None,
             interim: 0,
             trailer_bytes: 0,
+            framing: 0,
             max_body,
         }
     }
@@ -115,6 +118,7 @@ impl AnswerReader {
         self.head = None;
         self.interim = 0;
         self.trailer_bytes = 0;
+        self.framing = 0;
     }
 
     /// Whether any byte has been taken.
@@ -177,6 +181,7 @@ impl AnswerReader {
     /// The connection ended; an error unless the answer was whole.
     pub fn end(&self) -> AnswerError {
         AnswerError::Truncated(match self.state {
+            State::Head if !self.has_begun() => "the connection ended without one",
             State::Head => "within its head",
             State::Length(_) => "before Content-Length was reached",
             State::Trailers => "within its trailers",
@@ -193,7 +198,7 @@ impl AnswerReader {
         let taken = input.len().min(room);
         self.line.extend_from_slice(&input[..taken]);
         let Some(at) = memmem::find(&self.line[from..], END) else {
-            return if self.line.len() > HEAD_CAP {
+            return if self.line.len() >= HEAD_CAP + END.len() {
                 Err(AnswerError::Encoding("the answer's head is over 16 KiB"))
             } else {
                 Ok(&input[taken..])
@@ -263,13 +268,20 @@ impl AnswerReader {
         };
         let digits = self.line.iter().position(|b| !b.is_ascii_hexdigit());
         let (digits, extension) = self.line.split_at(digits.unwrap_or(self.line.len()));
-        if !matches!(extension.first(), None | Some(b';' | b' ' | b'\t')) {
+        // Blanks may stand before an extension, and some servers pad with them. What an extension
+        // says is nothing to us, but a control character in it may be a line end to others.
+        let control = extension.iter().any(|b| b.is_ascii_control() && *b != b'\t');
+        if control || !matches!(extension.trim_ascii_start().first(), None | Some(b';')) {
             return Err(AnswerError::Encoding("a chunk's size is not a hexadecimal number"));
         }
         let digits = std::str::from_utf8(digits).unwrap_or_default();
         let size = usize::from_str_radix(digits, 16)
             .map_err(|_| AnswerError::Encoding("a chunk's size is not a number that fits"))?;
+        self.framing += self.line.len();
         self.line.clear();
+        if self.framing > self.max_body.saturating_add(HEAD_CAP) {
+            return Err(AnswerError::Encoding("the answer is more framing than body"));
+        }
         if size > self.max_body.saturating_sub(body_len) {
             return Err(AnswerError::TooLarge(self.max_body));
         }
@@ -349,7 +361,7 @@ impl Fields {
             self.chunked = true;
         } else if is("content-encoding") {
             self.encoding = match value.to_ascii_lowercase().as_slice() {
-                b"" | b"identity" => ContentEncoding::Identity,
+                b"" | b"identity" => self.encoding,
                 b"gzip" | b"x-gzip" if self.encoding == ContentEncoding::Identity => {
                     ContentEncoding::Gzip
                 }

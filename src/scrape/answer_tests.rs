@@ -211,6 +211,62 @@ fn a_reader_that_was_reset_reads_as_a_new_one() {
     assert_eq!(body, b"a 1\n");
 }
 
+#[test]
+fn a_head_of_just_16_kib_is_read_however_it_is_cut_and_one_byte_more_is_not() {
+    let start = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX: ";
+    let filled = |bytes: usize| format!("{start}{}\r\n\r\na 1\n", "y".repeat(bytes - start.len()));
+    for (bytes, good) in [(HEAD_CAP, true), (HEAD_CAP + 1, false)] {
+        let answer = filled(bytes);
+        assert_eq!(read(answer.as_bytes()).is_ok(), good, "{bytes} at once");
+        let mut reader = AnswerReader::new(MAX);
+        let fed = answer.bytes().try_for_each(|b| reader.feed(&[b], &mut Vec::new()).map(drop));
+        assert_eq!(fed.is_ok(), good, "{bytes} byte by byte");
+    }
+}
+
+#[test]
+fn gzip_stays_gzip_when_identity_is_named_after_it() {
+    let (head, _) = whole(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Encoding: identity\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(head.encoding, ContentEncoding::Gzip);
+}
+
+#[test]
+fn a_chunk_size_may_be_padded_but_nothing_else_may_follow_it() {
+    let sized = |line: &str| {
+        let answer =
+            format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n{line}\r\na 1\n\r\n0\r\n\r\n");
+        read(answer.as_bytes()).map(|(_, body)| body).map_err(|e| e.outcome())
+    };
+    for good in ["4", "004", "4  ", "4;", "4 ;x=\"y\"\t"] {
+        assert_eq!(sized(good), Ok(b"a 1\n".to_vec()), "{good:?}");
+    }
+    for bad in ["4 4", "4 x", "4\r", "4;x\ry", "4;\0", "4,4"] {
+        assert_eq!(sized(bad), Err(Outcome::Encoding), "{bad:?}");
+    }
+}
+
+#[test]
+fn endless_chunk_extensions_end_where_the_body_would() {
+    let chunk = format!("1;{}\r\nx\r\n", "y".repeat(1_000));
+    let answer = |chunks: usize| {
+        format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(chunks))
+    };
+    assert_eq!(whole(&answer(81)).1.len(), 81);
+    assert_eq!(outcome(&answer(82)), Outcome::Encoding);
+}
+
+#[test]
+fn several_gzip_members_are_one_body_as_the_format_has_it() {
+    let mut out = b"left over".to_vec();
+    let members = [gzip(b"a 1\n"), gzip(b"b 2\n")].concat();
+    inflate(&members, MAX, &mut out).unwrap();
+    assert_eq!(out, b"a 1\nb 2\n");
+    assert_eq!(inflate(&gzip(&[b'x'; MAX]), MAX, &mut out), Ok(()));
+    assert_eq!(inflate(&gzip(&[b'x'; MAX + 1]), MAX, &mut out), Err(AnswerError::TooLarge(MAX)));
+}
+
 /// Answers that are nearly right: pieces of real ones in any order.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
@@ -251,5 +307,18 @@ proptest! {
         if matches!(at_once, Ok(Some(_))) {
             prop_assert_eq!(whole, pieces);
         }
+    }
+
+    #[test]
+    fn prop_no_bytes_make_it_panic(answer in prop::collection::vec(any::<u8>(), 0..2_000), after_head in any::<bool>()) {
+        let mut reader = AnswerReader::new(256);
+        let mut body = Vec::new();
+        if after_head {
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            prop_assert_eq!(reader.feed(head, &mut body), Ok(None));
+        }
+        drop(reader.feed(&answer, &mut body));
+        prop_assert!(body.len() <= 256);
+        drop(inflate(&answer, 256, &mut body));
     }
 }

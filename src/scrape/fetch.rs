@@ -147,7 +147,15 @@ fn broken(error: &std::io::Error, when: &str) -> Failure {
         ErrorKind::TimedOut => Outcome::Timeout,
         _ => Outcome::Unreachable,
     };
-    Failure { outcome, reason: format!("{when}: {error}") }
+    /// EMFILE and ENFILE: the exporter's own trouble, not the node's.
+    const NO_FILE: [i32; 2] = [24, 23];
+    let hint = match error.raw_os_error() {
+        Some(code) if NO_FILE.contains(&code) => {
+            "; raise the limit of open files or lower --scrape.concurrency"
+        }
+        _ => "",
+    };
+    Failure { outcome, reason: format!("{when}: {error}{hint}") }
 }
 
 #[cfg(test)]

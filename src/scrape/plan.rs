@@ -38,6 +38,9 @@ pub(super) struct Closed {
     pub(super) ok: usize,
     pub(super) failed: usize,
     pub(super) timed_out: usize,
+    /// Uptime of the last outcome that a node gave itself: neither a timeout nor an overrun. Hanging
+    /// nodes do not move it.
+    pub(super) answered: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,9 @@ pub(super) struct Plan {
     hanging_places: usize,
     entries: HashMap<Id, Entry>,
     by_name: HashMap<NodeName, Id>,
+    /// Targets that left while they were being scraped, until that is over: one that comes back
+    /// meanwhile takes its scrape up again, so that a node never has two.
+    leaving: HashMap<NodeName, (Id, Entry)>,
     next_id: u64,
     /// Targets by slot.
     slots: Vec<(f64, Id)>,
@@ -91,6 +97,8 @@ pub(super) struct Plan {
     hanging: VecDeque<Id>,
     in_flight: usize,
     hanging_in_flight: usize,
+    /// Targets whose last scrape timed out.
+    hung: usize,
     /// The first round, until it is reported.
     first: Option<Round>,
     /// Intervals, oldest first; the last one is the present one.
@@ -106,6 +114,7 @@ impl Plan {
             hanging_places: (places / HANGING_SHARE).max(1),
             entries: HashMap::new(),
             by_name: HashMap::new(),
+            leaving: HashMap::new(),
             next_id: 0,
             slots: Vec::new(),
             cursor: 0,
@@ -114,6 +123,7 @@ impl Plan {
             hanging: VecDeque::new(),
             in_flight: 0,
             hanging_in_flight: 0,
+            hung: 0,
             first: None,
             rounds: VecDeque::new(),
         }
@@ -133,6 +143,9 @@ impl Plan {
         }
         let mut kept: HashMap<NodeName, Id> = HashMap::with_capacity(targets.list.len());
         for target in &targets.list {
+            if kept.contains_key(&target.node) {
+                continue;
+            }
             let known = self.by_name.get(&target.node).copied();
             let stays = known.filter(|id| {
                 self.entries.get(id).is_some_and(|entry| same_place(&entry.target, target))
@@ -146,6 +159,9 @@ impl Plan {
                 self.leave(id);
             }
         }
+        let entries = &self.entries;
+        self.good.retain(|id| entries.contains_key(id));
+        self.hanging.retain(|id| entries.contains_key(id));
         self.slots = self.entries.iter().map(|(id, entry)| (entry.slot, *id)).collect();
         self.slots.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let into = self.rounds.back().map_or(0.0, |round| self.upto - round.counts.began);
@@ -180,13 +196,13 @@ impl Plan {
         if self.in_flight >= self.places {
             return None;
         }
-        let (id, hangs) = match self.good.pop_front() {
-            Some(id) => (id, false),
-            None if self.hanging_in_flight < self.hanging_places => {
-                (self.hanging.pop_front()?, true)
-            }
-            None => return None,
-        };
+        // Good ones first. But one place of four or more is never theirs while a hanging one waits:
+        // else none would be seen to recover where places are short.
+        let spared = self.hanging_in_flight == 0 && self.places >= HANGING_SHARE;
+        let free = self.hanging_in_flight < self.hanging_places;
+        let hangs = free && !self.hanging.is_empty() && (spared || self.good.is_empty());
+        let queue = if hangs { &mut self.hanging } else { &mut self.good };
+        let id = queue.pop_front()?;
         let entry = self.entries.get_mut(&id)?;
         entry.standing = Standing::InFlight;
         self.in_flight += 1;
@@ -197,21 +213,36 @@ impl Plan {
 
     /// A scrape ended. Answers with how the target's last one did; `None` when the target left or
     /// moved meanwhile: then the result is nobody's.
-    pub(super) fn ended(&mut self, start: &Start, outcome: Outcome) -> Option<Option<Outcome>> {
+    pub(super) fn ended(
+        &mut self,
+        start: &Start,
+        outcome: Outcome,
+        now: f64,
+    ) -> Option<Option<Outcome>> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.hanging_in_flight = self.hanging_in_flight.saturating_sub(start.hangs.into());
-        let entry = self.entries.get_mut(&start.id)?;
+        let Some(entry) = self.entries.get_mut(&start.id) else {
+            let name = &start.target.node;
+            if self.leaving.get(name).is_some_and(|(id, _)| *id == start.id) {
+                self.leaving.remove(name);
+            }
+            return None;
+        };
         entry.standing = Standing::Idle;
         let before = entry.last.replace(outcome);
         let (round, first) = (entry.round, std::mem::take(&mut entry.first));
-        self.settle(round, first, Some(outcome));
+        self.hung -= usize::from(before == Some(Outcome::Timeout));
+        self.hung += usize::from(outcome == Outcome::Timeout);
+        self.settle(round, first, Some(outcome), now);
         Some(before)
     }
 
     /// The next round that is over and whose every due target has an outcome.
     pub(super) fn closed(&mut self, now: f64) -> Option<Closed> {
-        if self.first.as_ref().is_some_and(|first| first.outstanding == 0) {
-            return self.first.take().map(|first| first.counts);
+        if let Some(first) = &self.first {
+            // It is the first to be told of, however long it takes: it stands for whole figures.
+            let over = first.outstanding == 0;
+            return if over { self.first.take().map(|first| first.counts) } else { None };
         }
         loop {
             let oldest = self.rounds.front()?;
@@ -238,15 +269,29 @@ impl Plan {
         self.in_flight
     }
 
+    /// How many targets timed out at their last scrape.
+    pub(super) fn hanging(&self) -> usize {
+        self.hung
+    }
+
     /// How many targets there are.
     pub(super) fn targets(&self) -> usize {
         self.entries.len()
     }
 
     fn join(&mut self, target: &Target, now: f64, first: bool) -> Id {
+        let round = self.rounds.back().map_or(0, |round| round.counts.number);
+        let returns = self.leaving.get(&target.node).map(|(_, e)| same_place(&e.target, target));
+        if returns == Some(true)
+            && let Some((id, mut entry)) = self.leaving.remove(&target.node)
+        {
+            (entry.round, entry.due_at) = (round, now);
+            self.entries.insert(id, entry);
+            self.expect(round, false);
+            return id;
+        }
         let id = Id(self.next_id);
         self.next_id += 1;
-        let round = self.rounds.back().map_or(0, |round| round.counts.number);
         let slot = stable_hash(&target.node) as f64 / u64::MAX as f64 * self.interval;
         self.entries.insert(
             id,
@@ -266,33 +311,52 @@ impl Plan {
     }
 
     fn leave(&mut self, id: Id) {
-        let Some(entry) = self.entries.remove(&id) else { return };
-        if entry.standing == Standing::Queued {
-            self.good.retain(|queued| *queued != id);
-            self.hanging.retain(|queued| *queued != id);
-        }
+        let Some(mut entry) = self.entries.remove(&id) else { return };
+        self.hung -= usize::from(entry.last == Some(Outcome::Timeout));
+        let first = std::mem::take(&mut entry.first);
         if entry.standing != Standing::Idle {
-            self.settle(entry.round, entry.first, None);
+            self.settle(entry.round, first, None, 0.0);
+        }
+        if entry.standing == Standing::InFlight {
+            entry.last = None;
+            self.leaving.insert(Arc::clone(&entry.target.node), (id, entry));
         }
     }
 
-    /// A slot has come. Some when the scrape before is not over.
+    /// A slot has come. Some when the scrape before is not over: that is this slot's outcome, or, for
+    /// one that found no place in its whole interval, the outcome of the slot before.
     fn due(&mut self, id: Id, round: u64, at: f64) -> Option<Arc<Target>> {
         let entry = self.entries.get_mut(&id)?;
-        if entry.standing != Standing::Idle {
-            return (at - entry.due_at > self.interval / 2.0).then(|| Arc::clone(&entry.target));
-        }
-        // Its first scrape was a moment ago: the slot after this one is soon enough.
+        // Its first scrape fell due a moment ago: the slot after this one is soon enough.
         if at - entry.due_at < self.interval / 2.0 {
             return None;
         }
-        entry.standing = Standing::Queued;
-        (entry.round, entry.due_at) = (round, at);
-        let queue =
-            if entry.last == Some(Outcome::Timeout) { &mut self.hanging } else { &mut self.good };
-        queue.push_back(id);
-        self.expect(round, false);
-        None
+        let standing = entry.standing;
+        let before = std::mem::replace(&mut entry.round, round);
+        let target = Arc::clone(&entry.target);
+        match standing {
+            Standing::Idle => {
+                (entry.standing, entry.due_at) = (Standing::Queued, at);
+                let hangs = entry.last == Some(Outcome::Timeout);
+                let queue = if hangs { &mut self.hanging } else { &mut self.good };
+                queue.push_back(id);
+                self.expect(round, false);
+                None
+            }
+            Standing::Queued => {
+                // It keeps its place in the queue, and the first round goes on waiting for it.
+                entry.due_at = at;
+                self.expect(round, false);
+                self.settle(before, false, Some(Outcome::Overrun), at);
+                Some(target)
+            }
+            Standing::InFlight => {
+                entry.round = before;
+                self.expect(round, false);
+                self.settle(round, false, Some(Outcome::Overrun), at);
+                Some(target)
+            }
+        }
     }
 
     fn expect(&mut self, round: u64, first: bool) {
@@ -304,7 +368,8 @@ impl Plan {
         }
     }
 
-    fn settle(&mut self, round: u64, first: bool, outcome: Option<Outcome>) {
+    /// Something due is due no longer: it has an outcome as of `now`, or its target left.
+    fn settle(&mut self, round: u64, first: bool, outcome: Option<Outcome>, now: f64) {
         let of_interval = self.rounds.iter_mut().find(|r| r.counts.number == round);
         let of_first = self.first.as_mut().filter(|_| first);
         for round in of_interval.into_iter().chain(of_first) {
@@ -314,6 +379,9 @@ impl Plan {
             counts.ok += usize::from(outcome == Outcome::Ok);
             counts.failed += usize::from(outcome != Outcome::Ok);
             counts.timed_out += usize::from(outcome == Outcome::Timeout);
+            if !matches!(outcome, Outcome::Timeout | Outcome::Overrun) {
+                counts.answered = now;
+            }
         }
     }
 }
@@ -323,7 +391,8 @@ const LAST_SLOT: f64 = 0.999;
 
 impl Round {
     fn new(number: u64, began: f64) -> Round {
-        Round { outstanding: 0, counts: Closed { number, began, ..Closed::default() } }
+        let counts = Closed { number, began, answered: began, ..Closed::default() };
+        Round { outstanding: 0, counts }
     }
 }
 
