@@ -5,8 +5,9 @@
 //! Precedence: flag, its own variable (`VPCCNI_…`), the helper's variable, default.
 
 use crate::{discover, render, scrape, serve, store, units};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -189,7 +190,13 @@ impl Config {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Config, ConfigError> {
         let error = |key: &str, value: &str, allowed: &str| ConfigError {
-            key: key.to_owned(),
+            key: match own_variable(key) {
+                // Were it on the command line too, naming the variable would still be true.
+                Some(own) if variable(&own).is_some_and(|given| given.contains(value)) => {
+                    format!("{key} (variable {own})")
+                }
+                _ => key.to_owned(),
+            },
             value: value.to_owned(),
             allowed: allowed.to_owned(),
         };
@@ -222,8 +229,10 @@ impl Config {
         if service.log.level.is_none() {
             let level = match variable("AWS_VPC_K8S_CNI_LOGLEVEL") {
                 None => LogLevel::Info,
+                // The helper knows one that is more severe than all of ours.
+                Some(value) if value.eq_ignore_ascii_case("fatal") => LogLevel::Error,
                 Some(value) => LogLevel::from_str(&value, true).map_err(|_| {
-                    let allowed = "trace, debug, info, warn or error is allowed";
+                    let allowed = "trace, debug, info, warn, error or fatal is allowed";
                     error("AWS_VPC_K8S_CNI_LOGLEVEL", &value, allowed)
                 })?,
             };
@@ -266,12 +275,47 @@ fn yes_or_no(value: &str) -> Option<bool> {
 /// Reads the process's command line and environment.
 ///
 /// # Errors
-/// Clap's own, which name the flag, its value and what is allowed.
+/// Clap's own, which name the flag, its value and what is allowed; and the variable that the value
+/// came from, where it was not on the command line.
 pub fn read(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<(Cli, clap::ArgMatches), clap::Error> {
-    let matches = Cli::command().try_get_matches_from(args)?;
+    let args: Vec<OsString> = args.into_iter().collect();
+    let matches =
+        Cli::command().try_get_matches_from(&args).map_err(|error| with_variable(error, &args))?;
     Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// Clap names the flag alone, even where its value is that of the variable.
+fn with_variable(error: clap::Error, args: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    // Clap writes `--flag <VALUE>`.
+    let flag = flag.split(' ').next().unwrap_or_default();
+    let given = |arg: &OsString| {
+        arg.to_str().is_some_and(|arg| arg == flag || arg.split('=').next() == Some(flag))
+    };
+    let Some(own) = own_variable(flag).filter(|_| !args.iter().any(given)) else {
+        return error;
+    };
+    let command = Cli::command();
+    let known = command.get_arguments().any(|arg| arg.get_env() == Some(OsStr::new(&own)));
+    if !known || std::env::var_os(&own).is_none() {
+        return error;
+    }
+    let kind = error.kind();
+    let text = error.to_string();
+    // Clap adds this word, and what to try, once more.
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.split("\n\nFor more information").next().unwrap_or(text);
+    clap::Error::raw(kind, format!("{text}\n\nThe value is that of the variable {own}.\n"))
+}
+
+/// The variable of a flag: `--scrape.max-body` has `VPCCNI_SCRAPE_MAX_BODY`.
+fn own_variable(flag: &str) -> Option<String> {
+    let name = flag.strip_prefix("--")?;
+    Some(format!("VPCCNI_{}", name.replace(['.', '-'], "_").to_uppercase()))
 }
 
 /// Whether an argument of the service was given, on the command line or by its own variable.

@@ -88,6 +88,10 @@ fn the_helpers_switches_mean_what_they_meant() {
     }
     let config = resolve(&[], &[("AWS_VPC_K8S_CNI_LOGLEVEL", "DEBUG")]).unwrap();
     assert_eq!(config.service.log.level, Some(LogLevel::Debug));
+    let config = resolve(&[], &[("AWS_VPC_K8S_CNI_LOGLEVEL", "fatal")]).unwrap();
+    assert_eq!(config.service.log.level, Some(LogLevel::Error));
+    let config = resolve(&["--log.level=warn"], &[("AWS_VPC_K8S_CNI_LOGLEVEL", "?")]).unwrap();
+    assert_eq!(config.service.log.level, Some(LogLevel::Warn));
     let warned = resolve(&[], &[("USE_CLOUDWATCH", "true")]).unwrap().warnings;
     assert!(warned[0].contains("USE_CLOUDWATCH"), "{warned:?}");
 }
@@ -101,6 +105,18 @@ fn nothing_to_scrape_and_bad_addresses_stop_the_start() {
         let error = resolve(&["--discover.targets", bad], &[]).unwrap_err();
         assert_eq!((error.key.as_str(), error.value.as_str()), ("--discover.targets", bad));
     }
+}
+
+#[test]
+fn a_value_of_a_variable_is_refused_with_flag_and_variable() {
+    // Clap took the value; what it cannot check alone is checked later.
+    let args = ["--discover.targets", "a,b:0"];
+    let of_variable = [("VPCCNI_DISCOVER_TARGETS", "a,b:0")];
+    let error = resolve(&args, &of_variable).unwrap_err();
+    assert_eq!(error.key, "--discover.targets (variable VPCCNI_DISCOVER_TARGETS)");
+    assert_eq!(error.value, "b:0");
+    let error = resolve(&args, &[("VPCCNI_DISCOVER_TARGETS", "c")]).unwrap_err();
+    assert_eq!(error.key, "--discover.targets");
 }
 
 #[test]

@@ -5,19 +5,21 @@
 //! *When it cannot keep up*: the list is a watch: whoever reads it late reads the newest.
 //! *Stopping*: on cancel.
 
+use crate::clock::Clock;
 use crate::model::{Source, Target, Targets};
 use crate::observe::Observe;
 use crate::units;
 use clap::Args;
-use std::collections::BTreeMap;
+use files::Known;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub mod file;
+mod files;
 mod merge;
 mod notice;
 
@@ -26,7 +28,8 @@ mod notice;
 #[command(next_help_heading = "Discover")]
 #[group(id = "discover")]
 pub struct Settings {
-    /// Nodes to scrape; a node without a port is scraped at --discover.port. Its name is its host
+    /// Nodes to scrape; a node without a port is scraped at --discover.port. Its name is its host,
+    /// or host:port where one host is given with several ports
     #[arg(
         long = "discover.targets",
         env = "VPCCNI_DISCOVER_TARGETS",
@@ -34,7 +37,7 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub targets: Vec<String>,
-    /// Prometheus file_sd files, JSON or YAML; the last part of the path may have wildcards
+    /// Prometheus file_sd files, JSON (.json) or YAML; paths may have the wildcards * ? [] and **
     #[arg(
         long = "discover.file",
         env = "VPCCNI_DISCOVER_FILE",
@@ -58,7 +61,11 @@ pub struct Settings {
 
 fn file_interval(text: &str) -> Result<Duration, String> {
     let interval = units::duration(text)?;
-    if interval < Duration::from_secs(1) { Err("1s at least".to_owned()) } else { Ok(interval) }
+    if interval < Duration::from_secs(1) {
+        Err("1s at least is allowed".to_owned())
+    } else {
+        Ok(interval)
+    }
 }
 
 /// Checks an HTTP path: what goes into the request line as it is.
@@ -106,8 +113,11 @@ pub fn address(text: &str, port: u16) -> Result<(String, u16), BadAddress> {
     };
     let port = match given {
         None => port,
+        // Numbers of Rust may have a sign.
+        Some(given) if !given.bytes().all(|b| b.is_ascii_digit()) => return Err(bad()),
         Some(given) => given.parse().ok().filter(|port| *port > 0).ok_or_else(bad)?,
     };
+    // An underscore is in no host name of DNS, but in many of container networks.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
     if host.is_empty() || !host.chars().all(plain) {
         return Err(bad());
@@ -124,8 +134,10 @@ pub fn static_targets(settings: &Settings) -> Result<Vec<Target>, BadAddress> {
     let given = settings.targets.iter().map(|t| t.trim()).filter(|t| !t.is_empty());
     let parsed: Vec<(String, u16)> =
         given.map(|text| address(text, settings.port)).collect::<Result<_, _>>()?;
-    let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
-    parsed.iter().for_each(|(host, _)| *hosts.entry(host).or_default() += 1);
+    let mut ports: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
+    for (host, port) in &parsed {
+        ports.entry(host).or_default().insert(*port);
+    }
     let target = |(host, port): &(String, u16)| {
         let mut target = Target {
             node: Arc::from(host.as_str()),
@@ -135,7 +147,7 @@ pub fn static_targets(settings: &Settings) -> Result<Vec<Target>, BadAddress> {
             labels: Arc::default(),
             source: Source::Static,
         };
-        if hosts.get(host.as_str()).is_some_and(|count| *count > 1) {
+        if ports.get(host.as_str()).is_some_and(|ports| ports.len() > 1) {
             target.node = target.address().into();
         }
         target
@@ -151,104 +163,42 @@ pub async fn run(
     observe: Arc<Observe>,
     cancel: CancellationToken,
 ) {
+    let clock = Clock::start();
     let defaults = Defaults { port: settings.port, path: settings.path.clone() };
+    let patterns: Arc<[String]> = settings.files.into();
     let mut known = Known::default();
-    let notices = notice::Notices::new(&settings.files, &observe);
-    let mut interval = tokio::time::interval(settings.file_interval);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut watching, mut notices) = notice::start(&observe);
     loop {
-        // The first tick comes at once.
-        tokio::select! {
+        let of_task = Arc::clone(&patterns);
+        let reading = tokio::task::spawn_blocking(move || {
+            let reading = files::read_all(&of_task, &mut watching);
+            (watching, reading)
+        });
+        let (back, reading) = tokio::select! {
+            // A file system that hangs does not hold up the end.
             () = cancel.cancelled() => return,
-            _ = interval.tick(), if !settings.files.is_empty() || !targets.borrow().synced => {}
-            () = notices.changed() => {}
-        }
-        let patterns = settings.files.clone();
-        let read = tokio::task::spawn_blocking(move || read_all(&patterns)).await;
-        // The closure does not panic; were it to, the files stay as they were known.
-        for (path, content) in read.unwrap_or_default() {
-            known.take(path, content, &defaults, &observe);
-        }
-        known.forget_vanished(&observe);
+            done = reading => match done {
+                Ok(done) => done,
+                // It panicked, and that was told. The stage ends, and the process with it.
+                Err(_) => return,
+            },
+        };
+        watching = back;
+        known.take(reading, &defaults, &observe);
         let next = merge::merge(fixed.iter().cloned(), known.targets());
         targets.send_if_modified(|current| {
             let changed = **current != next;
             if changed {
-                observe.targets_changed(&next);
+                observe.targets_changed(&next, clock.now().unix);
                 *current = Arc::new(next);
             }
             changed
         });
-    }
-}
-
-/// Every file that the patterns match, with its content.
-fn read_all(patterns: &[String]) -> Vec<(PathBuf, Result<Vec<u8>, String>)> {
-    let mut found = BTreeMap::new();
-    for pattern in patterns {
-        // Checked when the configuration was resolved.
-        let Ok(paths) = glob::glob(pattern) else { continue };
-        for path in paths.flatten() {
-            found
-                .entry(path.clone())
-                .or_insert_with(|| std::fs::read(&path).map_err(|error| error.to_string()));
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(settings.file_interval), if !patterns.is_empty() => {}
+            () = notices.changed() => {}
         }
-    }
-    found.into_iter().collect()
-}
-
-/// The files as they are known: their last good targets.
-#[derive(Debug, Default)]
-struct Known {
-    files: BTreeMap<PathBuf, KnownFile>,
-}
-
-#[derive(Debug, Default)]
-struct KnownFile {
-    content: Vec<u8>,
-    targets: Vec<Target>,
-    seen: bool,
-}
-
-impl Known {
-    fn take(
-        &mut self,
-        path: PathBuf,
-        content: Result<Vec<u8>, String>,
-        defaults: &Defaults,
-        observe: &Observe,
-    ) {
-        let name = path.display().to_string();
-        let entry = self.files.entry(path).or_default();
-        entry.seen = true;
-        let content = match content {
-            Ok(content) => content,
-            Err(error) => return observe.file_broken(&name, &error, entry.targets.len()),
-        };
-        if content == entry.content && !entry.targets.is_empty() {
-            return;
-        }
-        match file::parse(&name, &content, defaults) {
-            Ok(targets) => {
-                observe.file_read(&name, targets.len());
-                *entry = KnownFile { content, targets, seen: true };
-            }
-            Err(error) => observe.file_broken(&name, &error.to_string(), entry.targets.len()),
-        }
-    }
-
-    /// A file that is not there any more takes its targets along.
-    fn forget_vanished(&mut self, observe: &Observe) {
-        self.files.retain(|path, file| {
-            if !file.seen {
-                observe.file_vanished(&path.display().to_string(), file.targets.len());
-            }
-            std::mem::take(&mut file.seen)
-        });
-    }
-
-    fn targets(&self) -> impl Iterator<Item = Target> {
-        self.files.values().flat_map(|file| file.targets.iter().cloned())
     }
 }
 

@@ -30,17 +30,8 @@ impl Observe {
     /// A registry of its own, so that tests can have several.
     pub fn new() -> Arc<Observe> {
         let registry = Registry::new();
-        let build = IntGaugeVec::new(
-            Opts::new("vpccni_exporter_build_info", "Version of this exporter; always 1."),
-            &["version"],
-        );
-        registered(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        // There is nothing else under these names, so it is not refused.
-        #[cfg(target_os = "linux")]
-        drop(
-            registry
-                .register(Box::new(prometheus::process_collector::ProcessCollector::for_self())),
-        );
+        build_info(&registry);
+        process(&registry);
         Arc::new(Observe {
             discover: discover::Metrics::new(&registry),
             scrape: scrape::Metrics::new(&registry),
@@ -49,6 +40,31 @@ impl Observe {
             registry,
         })
     }
+}
+
+/// What is running: `revision` is what the build was told of in `VPCCNI_BUILD_REVISION`.
+fn build_info(registry: &Registry) {
+    let info = registered(
+        registry,
+        IntGaugeVec::new(
+            Opts::new("vpccni_exporter_build_info", "1, with the exporter's version and revision."),
+            &["version", "revision"],
+        ),
+    );
+    let revision = option_env!("VPCCNI_BUILD_REVISION").unwrap_or("unknown");
+    info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+}
+
+/// The families `process_…`: start, CPU, memory, files, threads. Read from /proc, which only Linux has.
+fn process(registry: &Registry) {
+    #[cfg(target_os = "linux")]
+    {
+        use prometheus::process_collector::ProcessCollector;
+        // It fails only where a name is taken, and the registry is new.
+        drop(registry.register(Box::new(ProcessCollector::for_self())));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = registry;
 }
 
 /// Registers a metric whose name and labels are constants of ours.
@@ -77,4 +93,27 @@ pub(crate) fn counters(registry: &Registry, name: &str, help: &str, label: &str)
 /// A gauge of whole things.
 pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     registered(registry, IntGauge::new(name, help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_and_the_process_are_told() {
+        let families = Observe::new().registry.gather();
+        let family = |name: &str| families.iter().find(|family| family.name() == name).unwrap();
+        let info = &family("vpccni_exporter_build_info").get_metric()[0];
+        let labels: Vec<(&str, &str)> =
+            info.get_label().iter().map(|label| (label.name(), label.value())).collect();
+        let revision = option_env!("VPCCNI_BUILD_REVISION").unwrap_or("unknown");
+        assert_eq!(labels, [("revision", revision), ("version", env!("CARGO_PKG_VERSION"))]);
+        assert_eq!(info.get_gauge().get_value(), 1.0);
+        if cfg!(target_os = "linux") {
+            let memory = &family("process_resident_memory_bytes").get_metric()[0];
+            assert!(memory.get_gauge().get_value() > 1_000_000.0);
+            let start = &family("process_start_time_seconds").get_metric()[0];
+            assert!(start.get_gauge().get_value() > 1_700_000_000.0);
+        }
+    }
 }

@@ -79,6 +79,16 @@ pub fn format_duration(duration: Duration) -> String {
     if out.is_empty() { "0s".to_owned() } else { out }
 }
 
+/// Writes a size so that [`bytes`] reads it: in the largest binary unit that divides it.
+pub fn format_bytes(size: usize) -> String {
+    let unit =
+        SIZES[2..5].iter().rev().find(|(_, factor)| size > 0 && size.is_multiple_of(*factor));
+    match unit {
+        Some((unit, factor)) => format!("{}{unit}", size / factor),
+        None => size.to_string(),
+    }
+}
+
 fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
@@ -115,7 +125,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn durations_and_sizes_are_written_in_their_largest_units() {
+        let seconds = |seconds| format_duration(Duration::from_secs(seconds));
+        assert_eq!([seconds(0), seconds(90), seconds(86_400)], ["0s", "1m30s", "1d"]);
+        assert_eq!(format_duration(Duration::from_millis(1_500)), "1s500ms");
+        let sizes = [4 << 20, 512 << 10, 3 << 30, 1_000, 1_025].map(format_bytes);
+        assert_eq!(sizes, ["4MiB", "512KiB", "3GiB", "1000", "1025"]);
+    }
+
     proptest! {
+        #[test]
+        fn prop_a_written_size_reads_back(size in 1usize.., shift in 0u32..40) {
+            let size = (size >> shift).max(1);
+            prop_assert_eq!(bytes(&format_bytes(size)), Ok(size));
+            prop_assert_eq!(bytes(&format_bytes((size >> 30).max(1) << 20)), Ok((size >> 30).max(1) << 20));
+        }
+
+        #[test]
+        fn prop_no_text_makes_them_panic(text in "[0-9]{0,25}[a-zA-Z]{0,3}[0-9]{0,3}[a-z]{0,2}") {
+            prop_assert!(duration(&text).is_ok() || duration(&text).is_err_and(|e| e.contains("1m30s")));
+            prop_assert!(bytes(&text).is_ok() || bytes(&text).is_err_and(|e| e.contains("4MiB")));
+        }
+
         #[test]
         fn prop_a_written_duration_reads_back(millis in 0u64..10_000_000_000) {
             let value = Duration::from_millis(millis);

@@ -2,7 +2,7 @@
 //! wrong where. Never: half a file.
 
 use super::{BadAddress, Defaults, address};
-use crate::model::{Source, Target};
+use crate::model::{NodeName, Source, Target};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +28,12 @@ pub enum FileError {
         /// The address.
         source: BadAddress,
     },
+    /// It has no content at all: it is being written, or was cut off.
+    #[error("{file} is empty; no targets are written as []")]
+    Empty {
+        /// The file.
+        file: String,
+    },
     /// A label that cannot be honoured.
     #[error("{file}, group {group}: label {label}={value:?}: {allowed}")]
     Label {
@@ -44,40 +50,59 @@ pub enum FileError {
     },
 }
 
+/// What a file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// In the file's order.
+    pub targets: Vec<Target>,
+    /// Labels that belong to the scraper of our page, and were left out; counted once a group.
+    pub labels_dropped: usize,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {
-    targets: Vec<String>,
+    // As in Prometheus, both may be left out or null.
     #[serde(default)]
-    labels: BTreeMap<String, String>,
+    targets: Option<Vec<String>>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// Labels that belong to the scraper of our page (DESIGN §5): a node does not have them.
 const RESERVED: [&str; 5] = ["cluster", "instance", "job", "namespace", "pod"];
 
+/// YAML nodes that a file may have: 100,000 targets in a group each, with a dozen labels. Aliases are
+/// counted where they are used, so that few bytes do not become many.
+const MAX_YAML_NODES: usize = 4_000_000;
+
 /// Reads a file; its name tells JSON (`.json`) from YAML (anything else).
 ///
 /// # Errors
 /// The first thing that is wrong, with file and group.
-pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Vec<Target>, FileError> {
+pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Parsed, FileError> {
     let syntax = |reason: String| FileError::Syntax { file: name.to_owned(), reason };
-    let groups: Vec<Group> = if name.ends_with(".json") {
-        serde_json::from_slice(content).map_err(|error| syntax(error.to_string()))?
+    let text = std::str::from_utf8(content).map_err(|error| syntax(error.to_string()))?;
+    if text.trim().is_empty() {
+        return Err(FileError::Empty { file: name.to_owned() });
+    }
+    let groups: Vec<Group> = if name.to_ascii_lowercase().ends_with(".json") {
+        serde_json::from_str(text).map_err(|error| syntax(error.to_string()))?
     } else {
-        let text = std::str::from_utf8(content).map_err(|error| syntax(error.to_string()))?;
-        serde_saphyr::from_str(text).map_err(|error| syntax(first_line(&error.to_string())))?
+        yaml(text).map_err(syntax)?
     };
-    let mut targets = Vec::new();
-    for (number, group) in (1..).zip(&groups) {
+    let mut parsed = Parsed::default();
+    for (number, group) in (1..).zip(groups) {
         let place = Place { file: name, group: number };
-        let shared = place.labels(group, defaults)?;
-        for text in &group.targets {
-            let text = group.labels.get("__address__").unwrap_or(text);
-            let (host, port) = address(text, defaults.port).map_err(|source| {
+        let shared = place.labels(group.labels.unwrap_or_default(), defaults)?;
+        parsed.labels_dropped += shared.dropped;
+        for text in group.targets.unwrap_or_default() {
+            // The text is the label __address__ of this one target, and so wins over the group's.
+            let (host, port) = address(&text, defaults.port).map_err(|source| {
                 FileError::Address { file: name.to_owned(), group: number, source }
             })?;
-            targets.push(Target {
-                node: shared.node.clone().unwrap_or_else(|| host.clone()).into(),
+            parsed.targets.push(Target {
+                node: shared.node.clone().unwrap_or_else(|| Arc::from(host.as_str())),
                 host: host.into(),
                 port,
                 path: Arc::clone(&shared.path),
@@ -86,14 +111,27 @@ pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Vec<Targ
             });
         }
     }
-    Ok(targets)
+    Ok(parsed)
+}
+
+fn yaml(text: &str) -> Result<Vec<Group>, String> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: MAX_YAML_NODES,
+            max_events: 2 * MAX_YAML_NODES,
+        },
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| first_line(&error.to_string()))
 }
 
 /// What the labels of a group say of all its targets.
 struct Shared {
-    node: Option<String>,
+    node: Option<NodeName>,
     path: Arc<str>,
     labels: Arc<BTreeMap<String, String>>,
+    dropped: usize,
 }
 
 struct Place<'a> {
@@ -102,41 +140,47 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn labels(&self, group: &Group, defaults: &Defaults) -> Result<Shared, FileError> {
-        let wrong = |label: &str, value: &str, allowed| FileError::Label {
-            file: self.file.to_owned(),
-            group: self.group,
-            label: label.to_owned(),
-            value: value.to_owned(),
-            allowed,
-        };
-        let mut shared =
-            Shared { node: None, path: defaults.path.as_str().into(), labels: Arc::default() };
+    fn labels(
+        &self,
+        given: BTreeMap<String, String>,
+        defaults: &Defaults,
+    ) -> Result<Shared, FileError> {
         let mut labels = BTreeMap::new();
-        for (label, value) in &group.labels {
+        let mut shared = Shared {
+            node: None,
+            path: defaults.path.as_str().into(),
+            labels: Arc::default(),
+            dropped: 0,
+        };
+        for (label, value) in given {
+            let wrong = |allowed| FileError::Label {
+                file: self.file.to_owned(),
+                group: self.group,
+                label: label.clone(),
+                value: value.clone(),
+                allowed,
+            };
             match label.as_str() {
-                "node" if value.is_empty() => {
-                    return Err(wrong(label, value, "a node's name is not empty"));
+                "node" if value.is_empty() => return Err(wrong("a node's name is not empty")),
+                "node" => shared.node = Some(value.into()),
+                name if !is_label_name(name) => {
+                    return Err(wrong("a label's name has letters, digits and _"));
                 }
-                "node" => shared.node = Some(value.clone()),
+                // As in Prometheus, a label without a value is none.
+                _ if value.is_empty() => {}
                 "__metrics_path__" => {
-                    let path = super::path(value);
-                    let path = path
-                        .map_err(|_| wrong(label, value, "a path that begins with / is allowed"))?;
-                    shared.path = path.into();
+                    let path = super::path(&value);
+                    shared.path =
+                        path.map_err(|_| wrong("a path that begins with / is allowed"))?.into();
                 }
                 "__scheme__" if value != "http" => {
-                    return Err(wrong(
-                        label,
-                        value,
-                        "ipamd speaks plain HTTP: only http is allowed",
-                    ));
+                    return Err(wrong("ipamd speaks plain HTTP: only http is allowed"));
                 }
-                name if name.starts_with("__") || RESERVED.contains(&name) => {}
-                name if is_label_name(name) => {
-                    labels.insert(name.to_owned(), value.clone());
+                name if name.starts_with("__") => {}
+                name if RESERVED.contains(&name) => shared.dropped += 1,
+                _ => {
+                    labels.insert(label, value);
                 }
-                _ => return Err(wrong(label, value, "a label's name has letters, digits and _")),
             }
         }
         shared.labels = Arc::new(labels);
@@ -154,3 +198,7 @@ fn is_label_name(name: &str) -> bool {
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

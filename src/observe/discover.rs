@@ -3,7 +3,7 @@
 use super::limit::Limiter;
 use super::{Observe, counters, gauge};
 use crate::model::{Source, Targets};
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
@@ -12,8 +12,24 @@ use tracing::{debug, info, warn};
 pub(crate) struct Metrics {
     targets: IntGaugeVec,
     dropped: IntGauge,
+    labels_dropped: IntGauge,
+    last_change: Gauge,
     files: IntCounterVec,
-    broken: Limiter,
+    /// What just happened to a file.
+    news: Limiter,
+    /// What was told before and still holds.
+    still: Limiter,
+}
+
+/// What a good reading of a file brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The content that is in use already.
+    Same,
+    /// New content.
+    Changed,
+    /// The file was broken, and is no more.
+    Mended,
 }
 
 impl Metrics {
@@ -34,7 +50,7 @@ impl Metrics {
         let files = counters(
             registry,
             "vpccni_exporter_discovery_file_reads_total",
-            "Files of --discover.file whose content was new, by result: ok, or error (its last good targets stay).",
+            "Readings of files of --discover.file, by result: ok, or error (the file's last good targets stay).",
             "result",
         );
         for result in ["ok", "error"] {
@@ -47,36 +63,60 @@ impl Metrics {
                 "vpccni_exporter_discovery_targets_dropped",
                 "Targets that lost their node's name to another target.",
             ),
+            labels_dropped: gauge(
+                registry,
+                "vpccni_exporter_discovery_labels_dropped",
+                "Labels of the files in use that are not passed on because they belong to whoever scrapes this exporter: cluster, instance, job, namespace, pod.",
+            ),
+            last_change: super::registered(
+                registry,
+                Gauge::new(
+                    "vpccni_exporter_discovery_last_change_timestamp_seconds",
+                    "When the list of targets last changed, in seconds since 1970.",
+                ),
+            ),
             files,
-            // A broken file is read again every interval: the same line once a minute is enough.
-            broken: Limiter::new(5, Duration::from_secs(60)),
+            // Many files may break or go at once, when a directory is replaced.
+            news: Limiter::new(20, Duration::from_secs(3)),
+            // Files are read every interval: the same line once a minute is enough.
+            still: Limiter::new(1, Duration::from_secs(60)),
         }
     }
 }
 
 impl Observe {
-    /// The list of targets is not what it was.
-    pub(crate) fn targets_changed(&self, targets: &Targets) {
+    /// The list of targets is not what it was; `unix` is when, in seconds since 1970.
+    pub(crate) fn targets_changed(&self, targets: &Targets, unix: f64) {
         for source in Source::ALL {
             let count = targets.list.iter().filter(|t| t.source == source).count();
-            let gauge = self.discover.targets.with_label_values(&[source.as_str()]);
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.discover.targets.with_label_values(&[source.as_str()]).set(whole(count));
         }
-        self.discover.dropped.set(i64::try_from(targets.losers).unwrap_or(i64::MAX));
+        self.discover.dropped.set(whole(targets.losers));
+        self.discover.last_change.set(unix);
         let count = targets.list.len();
         info!(targets = count, dropped = targets.losers, "{count} nodes to scrape");
     }
 
-    /// A file's new content is in use.
-    pub(crate) fn file_read(&self, file: &str, targets: usize) {
+    /// A file was read, and all of it is in use.
+    pub(crate) fn file_read(&self, file: &str, targets: usize, news: News) {
         self.discover.files.with_label_values(&["ok"]).inc();
-        debug!(file, targets, "{file} has {targets} targets");
+        match news {
+            News::Same => {}
+            News::Changed => debug!(file, targets, "{file} has {targets} targets"),
+            News::Mended => {
+                if let Some(unsaid) = self.discover.news.allow() {
+                    info!(file, targets, unsaid, "{file} is used again, with {targets} targets");
+                }
+            }
+        }
     }
 
-    /// A file cannot be used; its last good targets stay.
-    pub(crate) fn file_broken(&self, file: &str, reason: &str, kept: usize) {
+    /// A file cannot be used; its last good targets stay. `known` says that it was so before, for
+    /// the same reason, which names the file.
+    pub(crate) fn file_broken(&self, file: &str, reason: &str, kept: usize, known: bool) {
         self.discover.files.with_label_values(&["error"]).inc();
-        if let Some(unsaid) = self.discover.broken.allow() {
+        let limiter = if known { &self.discover.still } else { &self.discover.news };
+        if let Some(unsaid) = limiter.allow() {
             warn!(
                 file,
                 kept,
@@ -88,14 +128,91 @@ impl Observe {
 
     /// A file is not there any more.
     pub(crate) fn file_vanished(&self, file: &str, targets: usize) {
-        warn!(file, targets, "{file} is gone, and with it {targets} targets");
+        if let Some(unsaid) = self.discover.news.allow() {
+            warn!(file, targets, unsaid, "{file} is gone, and with it {targets} targets");
+        }
+    }
+
+    /// A pattern matches no file.
+    pub(crate) fn pattern_empty(&self, pattern: &str) {
+        if let Some(unsaid) = self.discover.still.allow() {
+            warn!(pattern, unsaid, "--discover.file {pattern} matches no file");
+        }
+    }
+
+    /// A directory could not be listed; the files known below it stay.
+    pub(crate) fn place_unlisted(&self, place: &str, reason: &str) {
+        if let Some(unsaid) = self.discover.still.allow() {
+            warn!(
+                place,
+                unsaid,
+                "{place}, named by --discover.file, cannot be listed, known files stay: {reason}"
+            );
+        }
+    }
+
+    /// How many labels of the files in use belong to our scraper.
+    pub(crate) fn labels_dropped(&self, count: usize) {
+        let count = whole(count);
+        if count > 0 && count != self.discover.labels_dropped.get() {
+            warn!(
+                count,
+                "{count} labels cluster, instance, job, namespace or pod of files of --discover.file are left out: they belong to the scraper"
+            );
+        }
+        self.discover.labels_dropped.set(count);
     }
 
     /// Changes will only be seen on the interval.
     pub(crate) fn files_unwatched(&self, place: &str, reason: &str) {
-        warn!(
-            place,
-            "changes in {place} will only be seen every --discover.file-interval: {reason}"
-        );
+        if let Some(unsaid) = self.discover.news.allow() {
+            warn!(
+                place,
+                unsaid,
+                "changes in {place} will only be seen every --discover.file-interval: {reason}"
+            );
+        }
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Target;
+    use std::sync::Arc;
+
+    fn target(node: &str, source: Source) -> Target {
+        Target {
+            node: node.into(),
+            host: node.into(),
+            port: 61678,
+            path: "/metrics".into(),
+            labels: Arc::default(),
+            source,
+        }
+    }
+
+    #[test]
+    fn a_changed_list_is_counted_by_source_with_its_losers_and_its_time() {
+        let observe = Observe::new();
+        let list =
+            vec![target("a", Source::File), target("b", Source::Static), target("c", Source::File)];
+        observe.targets_changed(&Targets { list, losers: 4, synced: true }, 1_700_000_000.5);
+        let of = |source| observe.discover.targets.with_label_values(&[source]).get();
+        assert_eq!((of("static"), of("file")), (1, 2));
+        assert_eq!(observe.discover.dropped.get(), 4);
+        assert_eq!(observe.discover.last_change.get(), 1_700_000_000.5);
+    }
+
+    #[test]
+    fn what_still_holds_does_not_use_up_the_lines_of_what_is_new() {
+        let metrics = Metrics::new(&Registry::new());
+        assert_eq!(metrics.still.allow(), Some(0));
+        assert_eq!(metrics.still.allow(), None);
+        assert_eq!(metrics.news.allow(), Some(0));
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod config;
 mod conformance;
 mod floors;
 mod golden;

@@ -229,7 +229,7 @@ async fn the_targets_file_is_a_file_sd_file_that_follows() {
     let read = || {
         let content = std::fs::read(&file).unwrap();
         let defaults = discover::Defaults { port: 1, path: "/metrics".to_owned() };
-        let mut targets = discover::file::parse("nodes.json", &content, &defaults).unwrap();
+        let mut targets = discover::file::parse("nodes.json", &content, &defaults).unwrap().targets;
         targets.sort_by(|a, b| a.node.cmp(&b.node));
         targets
     };
