@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use vpc_cni_exporter::parse::{Line, Reader, value_line};
+use vpc_cni_exporter::store::{PageReader, Settings};
 
 /// A page with the families of the newest daemon, 20 pod addresses.
 const HEAD: &[u8] = include_bytes!("../tests/data/head.prom");
@@ -73,6 +74,25 @@ fn values(c: &mut Criterion) {
     }
 }
 
-// The store's group `shape/*` joins this list.
-criterion_group!(benches, full_parse, values);
+/// The page of the same node again and again: with the same lines, and with 1 % of them coming or
+/// going. `cold` knows no page before: a full parse with every line looked up.
+fn shape(c: &mut Criterion) {
+    let mut group = c.benchmark_group("shape");
+    group.throughput(Throughput::Bytes(HEAD.len() as u64));
+    let mut reader = PageReader::new(&Settings::default());
+    group.bench_function("head/all_hit", |b| b.iter(|| reader.read(black_box(HEAD))));
+    let row = b"awscni_assigned_ip_per_cidr{cidr=\"10.9.9.9/32\"} 1\n";
+    let at = HEAD.windows(28).position(|w| w == b"awscni_assigned_ip_per_cidr{").unwrap_or(0);
+    let longer = [&HEAD[..at], row, &HEAD[at..]].concat();
+    group.bench_function("head/1%_churn", |b| {
+        let mut pages = [HEAD, &longer].into_iter().cycle();
+        b.iter(|| reader.read(black_box(pages.next().unwrap_or(HEAD))));
+    });
+    group.bench_function("head/cold", |b| {
+        b.iter(|| PageReader::new(&Settings::default()).read(black_box(HEAD)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, full_parse, values, shape);
 criterion_main!(benches);

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use crate::catalog::{self, Suffix};
 use crate::model::Kind;
 use crate::parse::{Line, ParseError, Reader, openmetrics};
+use crate::store::{PageReader, Settings};
 
 /// How a page is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,11 +28,9 @@ pub struct Report {
     pub samples: usize,
     /// Families by the word of their type, as declared; `untyped` or `unknown` without.
     pub by_type: BTreeMap<&'static str, usize>,
-    /// One sentence for each family that is stored under another type than it declares. Text only;
-    /// filled in by whoever knows the canonical types.
+    /// One sentence for each family that is stored under another type than it declares. Text only.
     pub repaired: Vec<String>,
-    /// Rows that are summed into one, such as those of single addresses. Text only; filled in with
-    /// `repaired`.
+    /// Rows that were added to another row, such as those of single addresses. Text only.
     pub folded: usize,
 }
 
@@ -42,7 +42,13 @@ pub fn check(input: &[u8], format: Format) -> Result<String, String> {
 /// Reads the page and answers with what stands on it, or with `line:column: reason`.
 pub fn report(input: &[u8], format: Format) -> Result<Report, String> {
     match format {
-        Format::Text => text(input).map_err(|error| error.to_string()),
+        Format::Text => {
+            let (mut report, declared) = text(input).map_err(|error| error.to_string())?;
+            let page = PageReader::new(&Settings::default()).read(input)?;
+            report.folded = page.kept - page.rows;
+            report.repaired = repaired(&declared);
+            Ok(report)
+        }
         Format::OpenMetrics => {
             let summary = openmetrics::read(input).map_err(|refusal| refusal.to_string())?;
             let words = summary.families.iter().map(|kind| kind.as_str());
@@ -78,7 +84,24 @@ impl fmt::Display for Report {
     }
 }
 
-fn text(input: &[u8]) -> Result<Report, ParseError> {
+/// Families whose declared type is not the canonical one (a rolling upgrade mixes both).
+fn repaired(declared: &HashMap<&str, Kind>) -> Vec<String> {
+    let mut sentences: Vec<String> = declared
+        .iter()
+        .filter_map(|(name, kind)| {
+            let (index, suffix) = catalog::lookup(name).filter(|_| *kind != Kind::Untyped)?;
+            let canonical = catalog::FAMILIES[usize::from(index)].kind;
+            let wrong = suffix == Suffix::None && canonical != *kind;
+            wrong.then(|| format!("{name}: {}, read as {}", kind.as_str(), canonical.as_str()))
+        })
+        .collect();
+    sentences.sort();
+    sentences
+}
+
+type Declared<'a> = HashMap<&'a str, Kind>;
+
+fn text(input: &[u8]) -> Result<(Report, Declared<'_>), ParseError> {
     let mut families: HashMap<&str, Kind> = HashMap::new();
     let mut samples = 0;
     let mut reader = Reader::new(input);
@@ -97,7 +120,8 @@ fn text(input: &[u8]) -> Result<Report, ParseError> {
             }
         }
     }
-    Ok(Report::new(samples, families.values().map(|kind| kind.as_str())))
+    let report = Report::new(samples, families.values().map(|kind| kind.as_str()));
+    Ok((report, families))
 }
 
 /// The family of a sample: a histogram's or summary's name with its suffix taken off, else the
@@ -144,13 +168,19 @@ mod tests {
 
     #[test]
     fn what_was_repaired_and_folded_is_told() {
-        let mut report = Report::new(3, ["gauge"].into_iter());
-        report.repaired.push("a: gauge, read as counter".to_owned());
-        report.folded = 2;
+        let page = b"# TYPE awscni_add_ip_req_count gauge\nawscni_add_ip_req_count 3\n\
+            awscni_assigned_ip_per_cidr{cidr=\"10.0.0.1/32\"} 1\n\
+            awscni_assigned_ip_per_cidr{cidr=\"10.0.0.2/32\"} 1\n";
         assert_eq!(
-            report.to_string(),
-            "families: 1\n  gauge: 1\nsamples: 3\ntypes repaired: 1\n  a: gauge, read as counter\nrows folded: 2\n"
+            check(page, Format::Text).unwrap(),
+            "families: 2\n  gauge: 1\n  untyped: 1\nsamples: 3\ntypes repaired: 1\n  \
+             awscni_add_ip_req_count: gauge, read as counter\nrows folded: 1\n"
         );
+    }
+
+    #[test]
+    fn a_series_that_stands_twice_is_refused_as_a_scrape_would() {
+        assert!(check(b"a 1\na 2\n", Format::Text).unwrap_err().contains("twice"));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(crate) mod canon;
 mod intern;
 mod layout;
 mod lines;
+mod reader;
+
+pub use reader::{PageReader, PageSummary};
 
 /// How long a node's counters are remembered after it left (truth rule 2).
 const REMEMBERED_SECONDS: f64 = 3_600.0;
@@ -63,6 +66,15 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings { stale_after: 3, max_samples: 50_000, max_label_length: 1024 }
+    }
+}
+
+impl Settings {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_samples: self.max_samples as usize,
+            max_label_length: self.max_label_length as usize,
+        }
     }
 }
 
@@ -164,10 +176,7 @@ impl Store {
             ..Inner::default()
         };
         Store {
-            limits: Limits {
-                max_samples: settings.max_samples as usize,
-                max_label_length: settings.max_label_length as usize,
-            },
+            limits: settings.limits(),
             stale_seconds: f64::from(settings.stale_after) * interval,
             interval_seconds: interval,
             observe,

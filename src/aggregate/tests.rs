@@ -1,1 +1,126 @@
+//! The cluster's figures from views made by hand. Rules that need whole pages are in the store's tests.
 
+use super::*;
+use crate::model::{Outcome, Source, Target};
+use crate::view::{Layout, Page};
+use std::sync::Arc;
+
+fn node(name: &str, page: Option<[f64; 3]>, version: Option<&str>) -> NodeView {
+    let layout = Layout {
+        version: version.map(Into::into),
+        address_rows: [Some(0), Some(1), Some(2)],
+        ..Layout::default()
+    };
+    NodeView {
+        target: Arc::new(Target {
+            node: name.into(),
+            host: "10.0.0.1".into(),
+            port: 61678,
+            path: "/metrics".into(),
+            labels: Arc::default(),
+            source: Source::File,
+        }),
+        state: if page.is_some() { NodeState::Up } else { NodeState::Failed },
+        last_outcome: Some(Outcome::Ok),
+        reason: "".into(),
+        last_scrape: None,
+        last_success: None,
+        last_seconds: 0.0,
+        samples: 0,
+        ipv6: false,
+        page: page.map(|values| Arc::new(Page { layout: Arc::new(layout), values: values.into() })),
+    }
+}
+
+fn samples(view: &View, name: &str) -> Vec<(String, f64)> {
+    let figure = figures(view).into_iter().find(|figure| figure.name == name);
+    let of = |figure: Figure| {
+        let row = |s: &Sample| {
+            let labels: Vec<_> = s.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
+            (format!("{}{}", s.suffix, labels.join(",")), s.value.as_f64())
+        };
+        figure.samples.iter().map(row).collect()
+    };
+    figure.map(of).unwrap_or_default()
+}
+
+fn view(nodes: Vec<NodeView>) -> View {
+    View {
+        nodes,
+        counters: vec![Total::default(); SLOTS.counters()],
+        lost_bounds: vec![0; FAMILIES.len()],
+        ..View::default()
+    }
+}
+
+#[test]
+fn every_child_exists_at_zero_from_the_first_view() {
+    let empty = figures(&view(Vec::new()));
+    let clusters = FAMILIES.iter().filter(|f| f.cluster.is_some()).count();
+    let names: Vec<_> = empty.iter().map(|figure| figure.name).collect();
+    assert_eq!(names.len(), clusters + 4, "{names:?}: all but the ratio, which nobody knows yet");
+    assert!(names.windows(2).all(|w| w[0] < w[1]), "sorted by name");
+    let zero = |s: &Sample| s.value.as_f64().abs() < f64::MIN_POSITIVE;
+    assert!(empty.iter().flat_map(|figure| &figure.samples).all(zero));
+    let (family, _) = catalog::lookup("awscni_ec2api_error_count").unwrap();
+    let errors = samples(&view(Vec::new()), "vpccni_cluster_ec2_api_errors_total");
+    assert_eq!(errors.len(), SLOTS.children(family).count());
+    assert!(errors.iter().any(|(labels, _)| labels == "fn=other"));
+}
+
+#[test]
+fn the_ratio_is_of_the_sums_and_absent_while_it_has_no_meaning() {
+    let none = view(vec![node("a", Some([0.0, 0.0, 0.0]), None)]);
+    assert_eq!(samples(&none, "vpccni_cluster_ip_utilization_ratio"), []);
+    let two = [Some([10.0, 10.0, 10.0]), Some([0.0, 0.0, 30.0])];
+    let two = view(two.into_iter().map(|page| node("n", page, None)).collect());
+    let ratio = samples(&two, "vpccni_cluster_ip_utilization_ratio");
+    assert_eq!(ratio, [(String::new(), 0.25)]);
+}
+
+#[test]
+fn utilization_counts_nodes_now_and_leaves_out_what_is_unknown() {
+    let mut six = node("six", Some([1.0, 1e15, 10.0]), None);
+    six.ipv6 = true;
+    let nodes = vec![
+        node("half", Some([5.0, 5.0, 10.0]), None),
+        node("full", Some([10.0, 10.0, 10.0]), None),
+        node("over", Some([11.0, 10.0, 10.0]), None),
+        node("nan", Some([f64::NAN, 10.0, 10.0]), None),
+        node("none", Some([0.0, 0.0, 0.0]), None),
+        node("down", None, None),
+        six,
+    ];
+    let buckets = samples(&view(nodes), "vpccni_cluster_node_ip_utilization");
+    let expected = [
+        ("_bucketle=0.1", 0.0),
+        ("_bucketle=0.25", 0.0),
+        ("_bucketle=0.5", 1.0),
+        ("_bucketle=0.75", 1.0),
+        ("_bucketle=0.8", 1.0),
+        ("_bucketle=0.9", 1.0),
+        ("_bucketle=0.95", 1.0),
+        ("_bucketle=1", 2.0),
+        ("_bucketle=+Inf", 3.0),
+        ("_sum", 2.6),
+        ("_count", 3.0),
+    ];
+    assert_eq!(buckets, expected.map(|(name, value)| (name.to_owned(), value)));
+}
+
+#[test]
+fn versions_beyond_twenty_and_odd_ones_count_under_other() {
+    let mut nodes: Vec<NodeView> = (0..25)
+        .flat_map(|i| vec![node("n", Some([0.0; 3]), Some(&format!("v1.{i:02}.0"))); 30 - i])
+        .collect();
+    nodes.push(node("odd", Some([0.0; 3]), Some("v1 <script>")));
+    nodes.push(node("silent", Some([0.0; 3]), None));
+    nodes.push(node("down", None, Some("v9.9.9")));
+    let versions = samples(&view(nodes), "vpccni_cluster_nodes_by_cni_version");
+    assert_eq!(versions.len(), 21);
+    let of = |name: &str| versions.iter().find(|(labels, _)| labels == name).map(|(_, n)| *n);
+    assert_eq!(of("version=v1.00.0"), Some(30.0));
+    assert_eq!(of("version=v1.19.0"), Some(11.0));
+    // v1.20 to v1.24 with 10 to 6 nodes, the odd one, and the single one that serves no version.
+    assert_eq!(of("version=other"), Some(10.0 + 9.0 + 8.0 + 7.0 + 6.0 + 1.0 + 1.0));
+}

@@ -1,1 +1,186 @@
+//! What a page of ours looks like, from pages that went through the store.
 
+use super::detail::{Level, Settings as Node};
+use super::*;
+use crate::model::{Moment, Source, Target, Targets};
+use crate::observe::Observe;
+use crate::parse::{Line, Reader};
+use crate::store::{Answer, Settings, Store};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const HEAD: &str = include_str!("../../tests/data/head.prom");
+
+fn view_of(pages: &[(&str, &str)]) -> View {
+    let now = Moment { unix: 1.8e9, uptime: 30.0 };
+    let store = Store::new(&Settings::default(), 30.0, Observe::new());
+    let labels = [("zone", "us-west-2b"), ("team", "a\"b"), ("empty", "")];
+    let target = |name: &str| Target {
+        node: name.into(),
+        host: "10.0.0.1".into(),
+        port: 61678,
+        path: "/metrics".into(),
+        labels: Arc::new(labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()),
+        source: Source::File,
+    };
+    let list = pages.iter().map(|(name, _)| target(name)).collect();
+    store.retarget(&Targets { list, losers: 0, synced: true }, now);
+    for (name, page) in pages {
+        let answer = Answer { body: page.as_bytes(), date: None, at: now, seconds: 0.25 };
+        if !page.is_empty() {
+            store.scraped(&(*name).into(), answer).unwrap();
+        }
+    }
+    store.view(now)
+}
+
+fn nodes_text(view: &View, narrow: &Narrow, settings: Node) -> String {
+    let mut out = Vec::new();
+    nodes(view, narrow, &Detail::new(settings), &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn lines(text: &str, containing: &str) -> Vec<String> {
+    text.lines().filter(|l| l.contains(containing)).map(str::to_owned).collect()
+}
+
+#[test]
+fn core_shows_one_total_per_family_and_node() {
+    let page = "awscni_ipamd_error_count{fn=\"a\"} 2\nawscni_ipamd_error_count{fn=\"b\"} 3\nawscni_assigned_ip_per_eni{eni=\"e\"} 1\n";
+    let text =
+        nodes_text(&view_of(&[("n1", page), ("n2", page)]), &Narrow::default(), Node::default());
+    assert_eq!(
+        lines(&text, "awscni_"),
+        [
+            "# HELP awscni_ipamd_error_count Errors of ipamd since it started.",
+            "# TYPE awscni_ipamd_error_count counter",
+            "awscni_ipamd_error_count{node=\"n1\"} 5",
+            "awscni_ipamd_error_count{node=\"n2\"} 5",
+        ]
+    );
+}
+
+#[test]
+fn full_shows_every_row_with_all_lines_of_a_family_together() {
+    let page = "awscni_ipamd_error_count{fn=\"a\"} NaN\nawscni_zzz{x=\"y\"} 7\nawscni_aaa 1\n";
+    let full = Node { detail: Level::Full, ..Node::default() };
+    let text = nodes_text(&view_of(&[("n1", page), ("n2", page)]), &Narrow::default(), full);
+    let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("awscni_")).collect();
+    assert_eq!(
+        rows,
+        [
+            "awscni_ipamd_error_count{node=\"n1\",fn=\"a\"} NaN",
+            "awscni_ipamd_error_count{node=\"n2\",fn=\"a\"} NaN",
+            "awscni_aaa{node=\"n1\"} 1",
+            "awscni_aaa{node=\"n2\"} 1",
+            "awscni_zzz{node=\"n1\",x=\"y\"} 7",
+            "awscni_zzz{node=\"n2\",x=\"y\"} 7",
+        ]
+    );
+}
+
+#[test]
+fn none_removes_every_series_with_the_label_node() {
+    let none = Node { detail: Level::None, ..Node::default() };
+    assert_eq!(nodes_text(&view_of(&[("n1", HEAD)]), &Narrow::default(), none), "");
+}
+
+#[test]
+fn a_node_without_values_is_known_by_its_scrapes_alone() {
+    let text = nodes_text(&view_of(&[("down", "")]), &Narrow::default(), Node::default());
+    let rows: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(
+        rows,
+        [
+            "vpccni_node_info{node=\"down\",zone=\"us-west-2b\",ip_family=\"ipv4\",label_team=\"a\\\"b\"} 1",
+            "vpccni_node_scrape_success{node=\"down\"} 0",
+        ]
+    );
+}
+
+#[test]
+fn labels_of_a_target_are_shown_as_the_allow_list_says() {
+    let none_of_them = Node { labels: vec!["other".to_owned()], ..Node::default() };
+    let text = nodes_text(&view_of(&[("n", "")]), &Narrow::default(), none_of_them);
+    assert!(!text.contains("label_team"), "{text}");
+    assert!(text.contains("zone=\"us-west-2b\""), "well-known labels are always shown");
+}
+
+#[test]
+fn hostile_node_names_are_escaped() {
+    let text = nodes_text(
+        &view_of(&[("a\"\n\\", "awscni_ip_max 1\n")]),
+        &Narrow::default(),
+        Node::default(),
+    );
+    assert_eq!(lines(&text, "awscni_ip_max{"), ["awscni_ip_max{node=\"a\\\"\\n\\\\\"} 1"]);
+}
+
+#[test]
+fn filters_intersect_and_an_unknown_name_leaves_nothing() {
+    let view = view_of(&[("n1", HEAD), ("n2", HEAD)]);
+    let names = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    let one = Narrow {
+        node: Some("n2".to_owned()),
+        names: names(&["awscni_ip_max", "awscni_eni_max"]),
+        shard: None,
+    };
+    let text = nodes_text(&view, &one, Node::default());
+    let rows: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(rows, ["awscni_eni_max{node=\"n2\"} 4", "awscni_ip_max{node=\"n2\"} 56"]);
+    let unknown = Narrow { names: names(&["awscni_ip"]), ..Narrow::default() };
+    assert_eq!(nodes_text(&view, &unknown, Node::default()), "");
+}
+
+#[test]
+fn a_sample_name_with_its_suffix_narrows_as_a_family_name_does() {
+    let view = view_of(&[]);
+    let only = |name: &str| {
+        let mut out = Vec::new();
+        cluster(&view, &Narrow { names: vec![name.to_owned()], ..Narrow::default() }, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        text.lines().filter(|l| !l.starts_with('#')).count()
+    };
+    let family = "vpccni_cluster_ipamd_node_initialization_duration_seconds";
+    assert_eq!((only(family), only(&format!("{family}_count"))), (3 * 14, 3));
+}
+
+#[test]
+fn the_union_of_all_shards_is_the_whole_and_no_node_is_in_two() {
+    let names: Vec<String> = (0..40).map(|i| format!("node-{i}")).collect();
+    let pages: Vec<(&str, &str)> =
+        names.iter().map(|n| (n.as_str(), "awscni_ip_max 1\n")).collect();
+    let view = view_of(&pages);
+    let rows = |narrow: &Narrow| -> Vec<String> {
+        let text = nodes_text(&view, narrow, Node::default());
+        text.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+    };
+    let whole: BTreeSet<String> = rows(&Narrow::default()).into_iter().collect();
+    let shards: Vec<Vec<String>> =
+        (0..3).map(|i| rows(&Narrow { shard: Some((i, 3)), ..Narrow::default() })).collect();
+    assert!(shards.iter().all(|shard| !shard.is_empty()));
+    assert_eq!(shards.iter().map(Vec::len).sum::<usize>(), whole.len());
+    assert_eq!(shards.concat().into_iter().collect::<BTreeSet<_>>(), whole);
+}
+
+#[test]
+fn our_own_reader_reads_what_we_write_and_no_family_is_declared_twice() {
+    let view = view_of(&[("n1", HEAD), ("n2", "awscni_new_thing{a=\"b\\\\c\"} 1\n")]);
+    let mut out = Vec::new();
+    cluster(&view, &Narrow::default(), &mut out);
+    let full = Detail::new(Node { detail: Level::Full, ..Node::default() });
+    nodes(&view, &Narrow::default(), &full, &mut out);
+    let mut reader = Reader::new(&out);
+    let (mut types, mut samples) = (Vec::new(), 0);
+    while let Some(line) = reader.next_line().unwrap() {
+        match line {
+            Line::Type { name, .. } => types.push(name),
+            Line::Sample(_) => samples += 1,
+            Line::Help { .. } => {}
+        }
+    }
+    assert!(samples > 500, "{samples}");
+    let unique: BTreeSet<&str> = types.iter().copied().collect();
+    assert_eq!(unique.len(), types.len());
+    crate::store::PageReader::new(&Settings::default()).read(&out).unwrap();
+}

@@ -85,6 +85,8 @@ pub(super) struct Plan {
     slots: Vec<(f64, Id)>,
     /// The first slot of the present interval that has not come.
     cursor: usize,
+    /// Uptime up to which slots have come.
+    upto: f64,
     good: VecDeque<Id>,
     hanging: VecDeque<Id>,
     in_flight: usize,
@@ -107,6 +109,7 @@ impl Plan {
             next_id: 0,
             slots: Vec::new(),
             cursor: 0,
+            upto: 0.0,
             good: VecDeque::new(),
             hanging: VecDeque::new(),
             in_flight: 0,
@@ -124,6 +127,7 @@ impl Plan {
             return;
         }
         if begins {
+            self.upto = now;
             self.first = Some(Round::new(0, now));
             self.rounds.push_back(Round::new(0, now));
         }
@@ -144,7 +148,7 @@ impl Plan {
         }
         self.slots = self.entries.iter().map(|(id, entry)| (entry.slot, *id)).collect();
         self.slots.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let into = self.rounds.back().map_or(0.0, |round| now - round.counts.began);
+        let into = self.rounds.back().map_or(0.0, |round| self.upto - round.counts.began);
         self.cursor = self.slots.partition_point(|(slot, _)| *slot <= into);
     }
 
@@ -152,6 +156,7 @@ impl Plan {
     /// while the scrape before was not over.
     pub(super) fn advance(&mut self, now: f64) -> Vec<Arc<Target>> {
         let mut overrun = Vec::new();
+        self.upto = now;
         while let Some(present) = self.rounds.back().map(|round| round.counts) {
             while let Some(&(slot, id)) = self.slots.get(self.cursor) {
                 if present.began + slot > now {

@@ -12,5 +12,6 @@
 mod conformance;
 mod floors;
 mod golden;
+mod readme;
 mod real;
 mod support;
