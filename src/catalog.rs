@@ -8,10 +8,12 @@ use crate::model::Kind;
 use std::sync::LazyLock;
 
 pub mod closed;
+pub mod published;
 pub mod reference;
 pub mod table;
 
-pub use table::{FAMILIES, PUBLISHED};
+pub use published::PUBLISHED;
+pub use table::FAMILIES;
 
 /// Bounds of client_golang's default buckets, in seconds; `+Inf` is implied.
 pub const DEFAULT_BOUNDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];

@@ -5,7 +5,7 @@
 //! Each stage's events stand in a file of their own below `observe/`, as an `impl Observe` block
 //! over a metrics struct of their own.
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use std::sync::Arc;
 
 pub mod app;
@@ -30,6 +30,17 @@ impl Observe {
     /// A registry of its own, so that tests can have several.
     pub fn new() -> Arc<Observe> {
         let registry = Registry::new();
+        let build = IntGaugeVec::new(
+            Opts::new("vpccni_exporter_build_info", "Version of this exporter; always 1."),
+            &["version"],
+        );
+        registered(&registry, build).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // There is nothing else under these names, so it is not refused.
+        #[cfg(target_os = "linux")]
+        drop(
+            registry
+                .register(Box::new(prometheus::process_collector::ProcessCollector::for_self())),
+        );
         Arc::new(Observe {
             discover: discover::Metrics::new(&registry),
             scrape: scrape::Metrics::new(&registry),

@@ -20,7 +20,8 @@ pub fn markdown(own: &[OwnFamily]) -> String {
     let mut out = String::new();
     scope(&mut out, "Cluster scope", "cluster", CLUSTER_NOTE);
     scope(&mut out, "Node scope", "node", NODE_NOTE);
-    out.push_str("### Self scope\n\n| metric | type | meaning |\n|---|---|---|\n");
+    out.push_str("### Self scope\n\nBesides these, on Linux, the usual `process_*`.\n\n");
+    out.push_str("| metric | type | meaning |\n|---|---|---|\n");
     for family in own {
         row(&mut out, &[&code(&family.name), family.kind, &family.help]);
     }

@@ -1,1 +1,1 @@
-
+//! Discovery on real files.

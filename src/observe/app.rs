@@ -31,14 +31,14 @@ impl Observe {
             nodes.up = s.up,
             nodes.stale = s.stale,
             nodes.failed = s.failed,
-            ip_addresses.assigned = s.assigned,
-            ip_addresses.attached = s.attached,
-            ip_addresses.max = s.max,
-            enis.attached = s.enis,
-            enis.max = s.enis_max,
-            ip_requests.refused = s.refused,
-            ec2_api.errors = s.ec2_errors,
-            ipamd.errors = s.ipamd_errors,
+            ip_addresses.assigned = whole(s.assigned),
+            ip_addresses.attached = whole(s.attached),
+            ip_addresses.max = whole(s.max),
+            enis.attached = whole(s.enis),
+            enis.max = whole(s.enis_max),
+            ip_requests.refused = whole(s.refused),
+            ec2_api.errors = whole(s.ec2_errors),
+            ipamd.errors = whole(s.ipamd_errors),
             "{} nodes up, {} stale, {} failed; {} of {} pod addresses in use",
             s.up,
             s.stale,
@@ -52,4 +52,9 @@ impl Observe {
     pub(crate) fn stopping(&self) {
         info!("stopping");
     }
+}
+
+/// What is counted is whole; a log field written as a float would read 7.0.
+fn whole(value: f64) -> i64 {
+    value as i64
 }

@@ -1,3 +1,5 @@
+//! The text parser: what it takes, what it refuses and where, and that it never panics.
+
 use std::borrow::Cow;
 
 use super::labels::MAX_LABELS;

@@ -1,1 +1,1 @@
-
+//! One exchange with servers that misbehave.

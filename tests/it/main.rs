@@ -9,6 +9,7 @@
     reason = "a test that cannot go on ends by panicking, and says on standard output what it did not run"
 )]
 
+mod cli;
 mod conformance;
 mod floors;
 mod golden;

@@ -1,3 +1,5 @@
+//! The strict OpenMetrics reader, rule by rule.
+
 use super::*;
 use proptest::prelude::*;
 

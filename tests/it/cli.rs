@@ -1,0 +1,133 @@
+//! The built program: exit codes, what it says where, how it starts and stops.
+
+use crate::support::{Child, PageServer, get, program, run, until, until_ok};
+use std::net::TcpListener;
+use std::process::Command;
+
+fn with(args: &[&str]) -> Command {
+    let mut command = program();
+    command.args(args);
+    command
+}
+
+#[test]
+fn check_says_what_a_page_is_and_ends_with_0() {
+    let page = b"# TYPE awscni_ip_max counter\nawscni_ip_max 3\n";
+    let ended = run(with(&["check"]), page);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("awscni_ip_max: counter, read as gauge"), "{}", ended.stdout);
+}
+
+#[test]
+fn check_refuses_with_line_column_and_reason_and_ends_with_1() {
+    let ended =
+        run(with(&["check", "-", "--format", "openmetrics"]), b"# TYPE a gauge\na x\n# EOF\n");
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("2:3: "), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn a_wrong_value_ends_with_2_and_names_the_key_wherever_it_came_from() {
+    let mut by_variable = with(&["--discover.targets", "10.0.0.1"]);
+    by_variable.env("VPCCNI_SCRAPE_INTERVAL", "fast");
+    for (command, words) in [
+        (with(&["--scrape.interval", "30"]), ["--scrape.interval", "'30'", "1m30s"]),
+        (by_variable, ["--scrape.interval", "'fast'", "1m30s"]),
+        (with(&[]), ["--discover.targets", "--discover.file", "demo"]),
+    ] {
+        let ended = run(command, b"");
+        assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+        for word in words {
+            assert!(ended.stderr.contains(word), "{word} in {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_catalogue_is_printed_as_the_readme_has_it() {
+    let ended = run(with(&["catalog"]), b"");
+    assert_eq!(ended.status.code(), Some(0));
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&ended.stdout), "README's reference is old");
+}
+
+#[test]
+fn an_address_that_is_taken_stops_the_start_and_names_the_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended =
+        run(with(&["--discover.targets", "127.0.0.1:1", "--web.listen-address", &address]), b"");
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("--web.listen-address"), "{}", ended.stderr);
+}
+
+fn service(target: &str, flags: &[&str]) -> Child {
+    let mut command = with(&[
+        "--discover.targets",
+        target,
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--scrape.interval",
+        "300ms",
+    ]);
+    command.args(flags);
+    Child::start(command)
+}
+
+#[test]
+fn sigterm_ends_the_service_in_order_with_0() {
+    let pages = PageServer::start("awscni_eni_max 3\n");
+    let child = service(&pages.address.to_string(), &[]);
+    until_ok(child.listening(), "/readyz");
+    child.signal("TERM");
+    let ended = child.ended();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopping"), "{}", ended.stderr);
+}
+
+#[test]
+fn before_the_first_round_has_closed_there_is_no_cluster_and_no_node_series() {
+    // Accepts into its backlog and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let child = service(&address, &[]);
+    let web = child.listening();
+    let page = get(web, "/metrics", &[]).text();
+    let closed = page.contains("vpccni_cluster_");
+    if !closed {
+        assert!(!page.contains("vpccni_node_"), "absent, never partial");
+        assert!(page.contains("vpccni_exporter_build_info"));
+    }
+    let page = until("first round", || {
+        Some(get(web, "/metrics", &[]).text()).filter(|page| page.contains("vpccni_cluster_"))
+    });
+    assert!(page.contains("vpccni_cluster_nodes{state=\"failed\"} 1"));
+    assert!(get(web, "/readyz", &[]).text().contains("ready"));
+}
+
+#[test]
+fn use_prometheus_false_hides_the_data_and_never_the_probes() {
+    let pages = PageServer::start("awscni_eni_max 3\n");
+    let mut command = with(&["--discover.targets", &pages.address.to_string()]);
+    command.args(["--web.listen-address", "127.0.0.1:0", "--scrape.interval", "300ms"]);
+    command.env("USE_PROMETHEUS", "false");
+    let child = Child::start(command);
+    let web = child.listening();
+    until_ok(web, "/readyz");
+    let page = get(web, "/metrics", &[]).text();
+    assert!(!page.contains("vpccni_cluster_") && page.contains("vpccni_exporter_"));
+}
+
+#[test]
+fn the_log_alone_says_how_the_cluster_stands() {
+    let pages = PageServer::start("awscni_assigned_ip_addresses 7\nawscni_ip_max 10\n");
+    let child = service(&pages.address.to_string(), &["--log.format", "json"]);
+    let line = child.line("line with the figures", |line| {
+        line.contains("ip_addresses.assigned").then(|| line.to_owned())
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["nodes.up"], &line["level"]), (&1.into(), &"INFO".into()));
+    assert_eq!(line["ip_addresses.assigned"], 7);
+    assert_eq!(line["message"], "1 nodes up, 0 stale, 0 failed; 7 of 10 pod addresses in use");
+}
