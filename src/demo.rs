@@ -1,12 +1,124 @@
-//! The demo (comes with the fleet).
+//! The demo: a simulated fleet and the whole service against it, over real sockets. Comes in: a size, a
+//! seed. Goes out: a running service, and on standard output where to look and what happens. Never: a
+//! short cut between fleet and service: pages go over sockets, targets through a `file_sd` file.
+
+use crate::app::Service;
+use crate::config::{self, Config};
+use crate::{logging, units};
+use anyhow::{Context, anyhow};
+use clap::Args;
+use fleet::Fleet;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
 pub mod fleet;
+
 /// Flags of the demo.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Settings {}
-/// x
-pub async fn run(
-    _settings: Settings,
-    _stop: tokio_util::sync::CancellationToken,
-) -> anyhow::Result<()> {
-    Ok(())
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// How many nodes
+    #[arg(long, value_name = "NUMBER", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(1..=15_000))]
+    pub nodes: u32,
+    /// How often each node is scraped
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = units::duration)]
+    pub interval: Duration,
+    /// The same seed tells the same story
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Where the service listens
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:61681")]
+    pub listen_address: String,
+}
+
+/// Runs until it is stopped.
+///
+/// # Errors
+/// When fleet or service cannot start, or a stage of the service ends.
+pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let folder = Folder::make()?;
+    let targets = folder.0.join("targets.json");
+    let fleet = Fleet::start(fleet::Settings {
+        nodes: settings.nodes,
+        seed: settings.seed,
+        write_targets: Some(targets.clone()),
+        truth: Some(([127, 0, 0, 1], 0).into()),
+        // Free ports where a fleet is running already; the addresses tell nodes apart.
+        port: 0,
+        ..fleet::Settings::default()
+    })
+    .await?;
+    let config = configuration(&settings, &targets)?;
+    let log = &config.service.log;
+    logging::start(config::LogLevel::Warn, log.format);
+    let mut events = fleet.events();
+    let service = Service::bind(config)?;
+    let address = service.address();
+    say(&format!(
+        "{} simulated nodes, scraped every {}",
+        settings.nodes,
+        units::format_duration(settings.interval)
+    ))?;
+    say(&format!("figures  http://{address}/metrics?scope=cluster"))?;
+    say(&format!("nodes    http://{address}/api/v1/nodes"))?;
+    say(&format!("all      http://{address}/"))?;
+    if let Some(truth) = fleet.truth_address() {
+        say(&format!("truth    http://{truth}/truth (what the fleet knows of itself)"))?;
+    }
+    say("an hour passes in a minute; Ctrl-C ends it")?;
+    let mut running = std::pin::pin!(service.run(stop));
+    let result = loop {
+        tokio::select! {
+            result = &mut running => break result,
+            event = events.recv() => match event {
+                Ok(event) => say(&event.to_string())?,
+                Err(RecvError::Lagged(missed)) => say(&format!("({missed} events not shown)"))?,
+                Err(RecvError::Closed) => break Err(anyhow!("the fleet ended")),
+            },
+        }
+    };
+    fleet.stop().await;
+    result
+}
+
+/// The service's configuration, by the way that flags take.
+fn configuration(settings: &Settings, targets: &std::path::Path) -> anyhow::Result<Config> {
+    let interval = units::format_duration(settings.interval);
+    let mut words: Vec<OsString> = ["vpc-cni-exporter", "--scrape.interval", &interval]
+        .into_iter()
+        .chain(["--web.listen-address", &settings.listen_address, "--discover.file"])
+        .map(OsString::from)
+        .collect();
+    words.push(targets.into());
+    let (cli, _) = config::read(words)?;
+    Ok(Config::resolve(cli.service, |_| true, |_| None)?)
+}
+
+/// A folder of this process's own, gone when it ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> anyhow::Result<Folder> {
+        let path =
+            std::env::temp_dir().join(format!("vpc-cni-exporter-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Where it cannot be removed, the system's own cleaning will.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write to standard output")
 }

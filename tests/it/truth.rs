@@ -1,0 +1,159 @@
+//! The truth test: fleet and service as two processes. The fleet knows every value that each node last
+//! served completely; whenever its story stands still and everyone has been scraped since, every
+//! cluster figure of the service equals what the fleet knows.
+
+use crate::support::{Child, figures, get, try_get, until};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds between scrapes of a node.
+const INTERVAL: f64 = 0.5;
+
+/// Rounds after which a node that fails has left the sums (`--scrape.stale-after`, and one more).
+const SETTLED_ROUNDS: u64 = 6;
+
+/// Floats that are sums of fractions agree within this (truth rule 10).
+const RELATIVE: f64 = 1e-12;
+
+struct Pair {
+    _folder: tempfile::TempDir,
+    fleet: Child,
+    truth: SocketAddr,
+    _service: Child,
+    web: SocketAddr,
+    /// Unix seconds just before the service began.
+    began: f64,
+    /// The counters as they were last seen.
+    counters: BTreeMap<String, f64>,
+}
+
+impl Pair {
+    fn start(base: &str, nodes: u32, seed: u32, flags: &[&str]) -> Pair {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("targets.json");
+        let (nodes, seed) = (nodes.to_string(), seed.to_string());
+        let file = file.to_str().unwrap();
+        let mut args = vec![
+            "fleet", "--nodes", &nodes, "--seed", &seed, "--write-targets", file, "--port", "0",
+            "--address-base", base, "--truth", "127.0.0.1:0",
+        ];
+        args.extend(flags);
+        let fleet = Child::program(args);
+        let truth = fleet.line("line that says where the truth is", |line| {
+            let at = line.find("127.0.0.1:").filter(|_| line.to_lowercase().contains("truth"))?;
+            let end = line[at..].find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
+            line[at..end.map_or(line.len(), |end| at + end)].parse().ok()
+        });
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        let service = Child::program([
+            "--discover.file", file, "--web.listen-address", "127.0.0.1:0", "--scrape.interval",
+            "500ms", "--publish.interval", "100ms", "--log.level", "warn",
+        ].iter().chain(&["--log.level", "info"][..0]));
+        let web = service.listening();
+        let mut pair =
+            Pair { _folder: folder, fleet, truth, _service: service, web, began, counters: BTreeMap::new() };
+        pair.control("/pause");
+        until("first view", || pair.status()["view"]["generation"].as_u64());
+        pair.counters = pair.served();
+        pair
+    }
+
+    fn control(&self, path: &str) {
+        let answer = crate::support::post(self.truth, path);
+        assert!(answer.status < 300, "POST {path}: {} {}", answer.status, answer.text());
+    }
+
+    fn status(&self) -> Value {
+        let answer = try_get(self.web, "/api/v1/status", &[]).unwrap();
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// Waits for rounds that began after this call to close, and for a view made after them.
+    fn settle(&self) {
+        let rounds = |status: &Value| status["rounds_closed"].as_u64().unwrap();
+        let closed = rounds(&self.status()) + SETTLED_ROUNDS;
+        let status = until("closed rounds", || Some(self.status()).filter(|s| rounds(s) >= closed));
+        let generation = status["view"]["generation"].as_u64().unwrap();
+        until("a newer view", || {
+            self.status()["view"]["generation"].as_u64().filter(|g| *g > generation)
+        });
+    }
+
+    fn served(&self) -> BTreeMap<String, f64> {
+        figures(&get(self.web, "/metrics?scope=cluster", &[]).text())
+    }
+
+    fn known(&self) -> Value {
+        let path = format!("/truth?since={}&stale_after={}", self.began, INTERVAL * 3.0);
+        serde_json::from_slice(&get(self.truth, &path, &[]).body).unwrap()
+    }
+
+    /// Holds every cluster figure against the truth, and the counters against themselves before.
+    fn compare(&mut self, when: &str) {
+        let (served, known) = (self.served(), self.known());
+        let known = |part: &str| -> BTreeMap<String, f64> {
+            let part = known[part].as_object().unwrap();
+            part.iter().map(|(key, value)| (key.clone(), value.as_f64().unwrap())).collect()
+        };
+        let (gauges, increases) = (known("gauges"), known("increase"));
+        let expected: BTreeMap<&String, f64> =
+            gauges.iter().chain(&increases).map(|(key, value)| (key, *value)).collect();
+        let mut wrong = Vec::new();
+        for (key, value) in served.iter().filter(|(key, _)| is_told(key)) {
+            let truth = expected.get(key).copied().unwrap_or(0.0);
+            if (value - truth).abs() > truth.abs() * RELATIVE {
+                wrong.push(format!("{key}: served {value}, true {truth}"));
+            }
+        }
+        for (key, value) in &expected {
+            if *value != 0.0 && !served.contains_key(*key) {
+                wrong.push(format!("{key}: not served, true {value}"));
+            }
+        }
+        for (key, before) in self.counters.iter().filter(|(key, _)| is_counter(key)) {
+            let now = served.get(key).copied().unwrap_or(f64::NAN);
+            if now.is_nan() || now < *before {
+                wrong.push(format!("{key}: fell from {before} to {now}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{when}:\n{}\n{}", wrong.join("\n"), self.fleet.so_far());
+        self.counters = served;
+    }
+
+    fn increase(&self, name: &str) -> f64 {
+        let of = |key: &&String| key.as_str() == name || key.starts_with(&format!("{name}{{"));
+        self.counters.keys().filter(of).map(|key| self.counters[key]).sum()
+    }
+}
+
+/// Figures that the fleet knows too: not the ones about our own scraping.
+fn is_told(key: &str) -> bool {
+    !["vpccni_cluster_nodes{", "vpccni_cluster_nodes_expected", "vpccni_cluster_ip_utilization_ratio"]
+        .iter()
+        .any(|own| key.starts_with(own))
+}
+
+fn is_counter(key: &str) -> bool {
+    let name = key.split('{').next().unwrap();
+    let summed = ["_total", "_bucket", "_sum", "_count"].iter().any(|end| name.ends_with(end));
+    summed && !name.starts_with("vpccni_cluster_node_ip_utilization")
+}
+
+#[test]
+fn every_cluster_figure_equals_the_truth_through_simulated_hours() {
+    let mut pair = Pair::start("127.9.1.1", 120, 7, &[]);
+    pair.settle();
+    pair.compare("before the story begins");
+    for hour in 1..=12 {
+        // In steps, so that what happens within the hour is scraped at several ages.
+        for _ in 0..4 {
+            pair.control("/step?seconds=900");
+            std::thread::sleep(std::time::Duration::from_millis(400));
+        }
+        pair.settle();
+        pair.compare(&format!("after {hour} hours"));
+    }
+    assert!(pair.increase("vpccni_cluster_cni_add_requests_total") > 100.0, "the fleet has lived");
+}
