@@ -9,8 +9,8 @@ fuzz_target!(|data: &[u8]| {
     // A line feed stands between header lines: it cannot be part of one.
     let lines = || data.split(|&byte| byte == b'\n');
     let chosen = negotiate::encoding(lines());
-    let asked = data.contains(&b'*')
-        || data.windows(4).any(|four| four.eq_ignore_ascii_case(b"gzip"));
+    let asked =
+        data.contains(&b'*') || data.windows(4).any(|four| four.eq_ignore_ascii_case(b"gzip"));
     assert!(asked || chosen == Encoding::Identity);
     let backwards: Vec<&[u8]> = lines().collect();
     assert_eq!(negotiate::encoding(backwards.into_iter().rev()), chosen);

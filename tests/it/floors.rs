@@ -17,6 +17,8 @@ const TOP: u8 = 5;
 const OBSERVERS: std::ops::RangeInclusive<u8> = 2..=5;
 /// Ground that reads a clock or writes the log: pure in use, or for the edges alone.
 const IMPURE_GROUND: [&str; 2] = ["clock", "observe"];
+/// What the simulated fleet's truth is compared with.
+const JUDGED: [&str; 4] = ["aggregate", "store", "total", "view"];
 /// Lines that a file may have before its tests.
 const MOST_LINES: usize = 600;
 
@@ -98,13 +100,13 @@ fn findings(sources: &Sources) -> Vec<String> {
     let mut level: BTreeMap<(&str, &str), String> = BTreeMap::new();
     for (path, text) in sources {
         found.extend(furniture(path, text));
-        let words = words(text);
+        let words = words(path, text);
         for (said, what) in NEVER {
             found.extend(places(&words, said).map(|w| format!("src/{path}:{}: {what}", w.line)));
         }
         let module = module_of(path);
         let Some(&floor) = floors.get(module) else { continue };
-        if floor <= LAST_PURE && !IMPURE_GROUND.contains(&module) && !is_test_file(path) {
+        if floor <= LAST_PURE && !IMPURE_GROUND.contains(&module) {
             for said in IMPURE {
                 let of_source = places(&words, said).filter(|word| !word.in_test);
                 found.extend(of_source.map(|word| {
@@ -113,17 +115,19 @@ fn findings(sources: &Sources) -> Vec<String> {
             }
         }
         // Tests may drive a file through the floors above it.
-        let uses = if is_test_file(path) { Vec::new() } else { uses(path, &words) };
-        for (line, used) in uses {
+        let of_source = uses(path, &words).into_iter().filter(|u| !u.in_test);
+        for (line, used) in of_source.map(|u| (u.line, u.text.as_str())) {
             let place = format!("src/{path}:{line}");
-            let Some((used, &used_floor)) = floors.get_key_value(used.as_str()) else {
+            let Some((used, &used_floor)) = floors.get_key_value(used) else {
                 found.push(format!("{place}: crate::{used} is no module with a floor"));
                 continue;
             };
             if used == module {
                 continue;
             }
-            if let Some(reason) = forbidden(module, floor, used, used_floor) {
+            if path.starts_with("demo/fleet") && JUDGED.contains(&used.as_str()) {
+                found.push(format!("{place}: the fleet's truth shares no code with {used}"));
+            } else if let Some(reason) = forbidden(module, floor, used, used_floor) {
                 found.push(format!("{place}: {module} (floor {floor}) uses {used}: {reason}"));
             } else if used_floor == floor && floor < TOP {
                 level.entry((module, used)).or_insert(place);
@@ -241,14 +245,14 @@ fn floors(lib: &str) -> Result<BTreeMap<String, u8>, String> {
 struct Word {
     line: usize,
     text: String,
-    /// Whether it stands below `#[cfg(test)]`.
+    /// Whether it stands in a file of tests or below `#[cfg(test)]`.
     in_test: bool,
     /// How many inline modules it stands in.
     inline: usize,
 }
 
 /// The words of a source, without comments, strings and characters.
-fn words(source: &str) -> Vec<Word> {
+fn words(path: &str, source: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let chars: Vec<char> = source.chars().collect();
     let (mut at, mut line) = (0, 1);
@@ -308,7 +312,7 @@ fn words(source: &str) -> Vec<Word> {
         }
         at = at.min(chars.len());
         if let Some(text) = text {
-            words.push(Word { line, text, in_test: false, inline: 0 });
+            words.push(Word { line, text, in_test: is_test_file(path), inline: 0 });
         }
         line += chars[begin..at].iter().filter(|c| **c == '\n').count();
     }
@@ -336,8 +340,7 @@ fn mark_blocks(words: &mut [Word]) {
         {
             test_item = true;
         }
-        let in_test = test_item || open.iter().any(|(test, _)| *test);
-        words[at].in_test = in_test;
+        words[at].in_test |= test_item || open.iter().any(|(test, _)| *test);
         words[at].inline = open.iter().filter(|(_, module)| *module).count();
         match words[at].text.as_str() {
             "mod" => module = true,
@@ -360,8 +363,8 @@ fn places<'a>(words: &'a [Word], said: &'a [&str]) -> impl Iterator<Item = &'a W
         .map(|w| &w[0])
 }
 
-/// The modules below the root that a file names, with the lines.
-fn uses(path: &str, words: &[Word]) -> Vec<(usize, String)> {
+/// The words by which a file names modules below the root.
+fn uses<'a>(path: &str, words: &'a [Word]) -> Vec<&'a Word> {
     let stem = path.strip_suffix(".rs").unwrap_or(path);
     // `x_tests.rs` is declared in `x.rs`, as its module `tests`.
     let depth = stem.split('/').count() + usize::from(stem.ends_with("_tests"));
@@ -384,7 +387,7 @@ fn uses(path: &str, words: &[Word]) -> Vec<(usize, String)> {
 }
 
 /// The tree of a path that has led to `depth` modules below the root.
-fn below(words: &[Word], at: usize, depth: usize, found: &mut Vec<(usize, String)>) {
+fn below<'a>(words: &'a [Word], at: usize, depth: usize, found: &mut Vec<&'a Word>) {
     let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
     match text(at) {
         "{" => {
@@ -406,7 +409,7 @@ fn below(words: &[Word], at: usize, depth: usize, found: &mut Vec<(usize, String
         }
         "super" if text(at + 1) == "::" => below(words, at + 2, depth.saturating_sub(1), found),
         "self" | "super" | "*" | "" => {}
-        module if depth == 0 => found.push((words[at].line, module.to_owned())),
+        _ if depth == 0 => found.push(&words[at]),
         _ => {}
     }
 }
@@ -415,7 +418,7 @@ fn below(words: &[Word], at: usize, depth: usize, found: &mut Vec<(usize, String
 
 /// Floors as in the real map, in short.
 const LIB: &str = "//! A map.\n//!\n//! ```text\n//! a ──► b · c\n//! ```\n//! Floors: `6 main ·\n\
-    //! 5 app config · 4 serve · 3 discover scrape · 2 store · 1 parse render ·\n\
+    //! 5 app config demo · 4 serve · 3 discover scrape · 2 store · 1 parse render ·\n\
     //! 0 model observe clock`.\n";
 
 /// The findings where each module is an empty file but the given ones.
@@ -433,7 +436,7 @@ fn found_in(files: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn the_floors_are_read_from_the_map() {
     let floors = floors(LIB).unwrap();
-    assert_eq!(floors.len(), 12);
+    assert_eq!(floors.len(), 13);
     assert_eq!((floors["main"], floors["config"], floors["clock"]), (6, 5, 0));
     assert_eq!(found_in(&[]), Vec::<String>::new());
 }
@@ -480,6 +483,27 @@ fn one_edge_does_not_use_another() {
     assert_eq!(
         found_in(&[("scrape.rs", "use crate::discover::Targets;")]),
         ["src/scrape.rs:2: scrape (floor 3) uses discover: no edge uses another edge"]
+    );
+}
+
+#[test]
+fn the_fleet_knows_nothing_of_what_its_truth_judges() {
+    let text = "use crate::{model, store};";
+    assert_eq!(
+        found_in(&[("app/fleet/truth.rs", text), ("demo/fleet/truth.rs", text)]),
+        ["src/demo/fleet/truth.rs:2: the fleet's truth shares no code with store"]
+    );
+}
+
+#[test]
+fn tests_may_look_up() {
+    let inline = "#[cfg(test)]\nmod tests { use crate::store; }\n";
+    let files = [("parse/tests.rs", "use crate::store;"), ("render.rs", inline)];
+    assert_eq!(found_in(&files), Vec::<String>::new());
+    let after = format!("{inline}use crate::store;");
+    assert_eq!(
+        found_in(&[("render.rs", &after)]),
+        ["src/render.rs:4: render (floor 1) uses store: a file uses lower floors only"]
     );
 }
 

@@ -395,13 +395,12 @@ pub(crate) fn figures(exposition: &str) -> BTreeMap<String, f64> {
             while !rest.starts_with('}') {
                 let (label, value) =
                     rest.split_once("=\"").unwrap_or_else(|| panic!("no label: {line}"));
-                let end =
-                    end_of_value(value).unwrap_or_else(|| panic!("no end of a value: {line}"));
-                labels.push((label, &value[..end]));
-                rest = &value[end + 1..];
-                rest = rest.strip_prefix(',').unwrap_or(rest);
+                let end = end_of_value(value).unwrap_or_else(|| panic!("no value's end: {line}"));
+                let (value, after) = value.split_at(end);
+                labels.push((label, value));
+                rest = after.strip_prefix("\",").or_else(|| after.strip_prefix('"')).unwrap();
             }
-            rest = &rest[1..];
+            rest = rest.strip_prefix('}').unwrap();
         }
         let value = rest.strip_prefix(' ').and_then(|value| value.parse::<f64>().ok());
         let value = value.unwrap_or_else(|| panic!("no value, or more than one: {line}"));
