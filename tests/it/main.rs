@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::string_slice,
     reason = "a test that cannot go on ends by panicking, and says on standard output what it did not run"
 )]
 

@@ -1,3 +1,5 @@
+//! The fleet as a whole, over real sockets.
+
 use super::*;
 use crate::discover;
 use std::collections::BTreeMap;

@@ -1,3 +1,5 @@
+//! Pages as client_golang prints them.
+
 use super::super::node::{Age, Behaviour};
 use super::super::release::{CURRENT, RELEASES};
 use super::*;

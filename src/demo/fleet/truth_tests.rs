@@ -1,3 +1,5 @@
+//! The truth's arithmetic on scripted serves.
+
 use super::*;
 
 const ADDS: &str = "vpccni_cluster_cni_add_requests_total";
