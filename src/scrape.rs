@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 pub mod answer;
@@ -143,13 +144,7 @@ pub async fn run(
         observe,
         rounds,
     };
-    // A task of its own: a runtime wakes the future that it blocks on by writing to a descriptor,
-    // one system call for each scrape that ends. A task is put into a queue.
-    let mut stage = JoinSet::new();
-    stage.spawn(scraper.run(targets, cancel));
-    if let Some(Err(error)) = stage.join_next().await {
-        go_on_panicking(error);
-    }
+    scraper.run(targets, cancel).await;
 }
 
 /// A task that panicked has left its work undone, and with it ends the stage, so that somebody hears
@@ -184,9 +179,14 @@ struct Ended {
 
 impl Scraper {
     async fn run(mut self, mut targets: watch::Receiver<Arc<Targets>>, cancel: CancellationToken) {
-        let mut ticks = tokio::time::interval(tick(self.settings.interval));
+        // Two timers that take turns, so that one is always pending: with none, tokio wakes itself for
+        // every new timer by writing to a descriptor, one system call for each scrape's deadline.
+        let tick = tick(self.settings.interval);
+        let mut ticks = interval_at(Instant::now(), 2 * tick);
+        let mut tocks = interval_at(Instant::now() + tick, 2 * tick);
         // A tick that was missed is made up for by the next one: slots are found by the clock.
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        tocks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut under_way: JoinSet<Ended> = JoinSet::new();
         self.retarget(&mut targets);
         loop {
@@ -211,6 +211,7 @@ impl Scraper {
                     self.close_rounds();
                 }
                 _ = ticks.tick() => self.tick(),
+                _ = tocks.tick() => self.tick(),
             }
         }
     }
