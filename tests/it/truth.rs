@@ -30,6 +30,10 @@ struct Pair {
 }
 
 impl Pair {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test is an edge: it tells the fleet since when"
+    )]
     fn start(base: &str, nodes: u32, seed: u32, flags: &[&str]) -> Pair {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("targets.json");
