@@ -99,7 +99,7 @@ impl Pair {
         };
         pair.control("/pause");
         until("first view", || pair.status()["view"]["generation"].as_u64());
-        pair.counters = pair.served();
+        pair.counters = pair.served().iter().map(|(key, value)| (normal(key), *value)).collect();
         pair
     }
 
@@ -141,9 +141,11 @@ impl Pair {
     /// The same with figures that came another way.
     pub(crate) fn compare_with(&mut self, served: BTreeMap<String, f64>, when: &str) {
         let known = self.known();
+        let served: BTreeMap<String, f64> =
+            served.iter().map(|(key, value)| (normal(key), *value)).collect();
         let known = |part: &str| -> BTreeMap<String, f64> {
             let part = known[part].as_object().unwrap();
-            part.iter().map(|(key, value)| (key.clone(), value.as_f64().unwrap())).collect()
+            part.iter().map(|(key, value)| (normal(key), value.as_f64().unwrap())).collect()
         };
         let (gauges, increases) = (known("gauges"), known("increase"));
         let expected: BTreeMap<&String, f64> =
@@ -175,6 +177,24 @@ impl Pair {
         let of = |key: &&String| key.as_str() == name || key.starts_with(&format!("{name}{{"));
         self.counters.keys().filter(of).map(|key| self.counters[key]).sum()
     }
+}
+
+/// A key as every reader has it: Prometheus 3 writes `le="10.0"` for `le="10"`, and an empty label is none.
+fn normal(key: &str) -> String {
+    let Some((name, labels)) = key.strip_suffix('}').and_then(|key| key.split_once('{')) else {
+        return key.to_owned();
+    };
+    let label = |label: &str| {
+        let (name, value) = label.split_once('=').unwrap();
+        let bound = value.trim_matches('"').parse::<f64>().ok().filter(|_| name == "le");
+        match (value, bound) {
+            ("\"\"", _) => None,
+            (_, Some(bound)) => Some(format!("le={bound}")),
+            _ => Some(format!("{name}={value}")),
+        }
+    };
+    let labels: Vec<String> = labels.split(',').filter_map(label).collect();
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
 /// Figures that the fleet knows too: not the ones about our own scraping.
