@@ -40,7 +40,7 @@ impl Metrics {
         );
         let events = counters(
             registry,
-            "vpccni_exporter_counter_events_total",
+            "vpccni_exporter_baseline_events_total",
             "What pages said about the processes that served them: first_seen (older than this exporter: a baseline), restart (counted from zero), series_reset (one series fell on its own).",
             "event",
         );

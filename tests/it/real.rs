@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+mod pipeline;
 pub(crate) mod prometheus;
 pub(crate) mod reader;
 

@@ -17,12 +17,14 @@ const SETTLED_ROUNDS: u64 = 6;
 /// Floats that are sums of fractions agree within this (truth rule 10).
 const RELATIVE: f64 = 1e-12;
 
-struct Pair {
+/// A fleet and a service that scrapes it. The story stands still unless it is stepped.
+pub(crate) struct Pair {
     _folder: tempfile::TempDir,
     fleet: Child,
     truth: SocketAddr,
     _service: Child,
-    web: SocketAddr,
+    /// Where the service listens.
+    pub(crate) web: SocketAddr,
     /// Unix seconds just before the service began.
     began: f64,
     /// The counters as they were last seen.
@@ -30,7 +32,22 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(base: &str, nodes: u32, seed: u32, flags: &[&str]) -> Pair {
+    pub(crate) fn start(base: &str, nodes: u32, seed: u32, flags: &[&str]) -> Pair {
+        Pair::start_with(base, nodes, seed, flags, &[])
+    }
+
+    /// With flags of the fleet and of the service.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test is an edge: it tells the fleet since when"
+    )]
+    pub(crate) fn start_with(
+        base: &str,
+        nodes: u32,
+        seed: u32,
+        flags: &[&str],
+        service: &[&str],
+    ) -> Pair {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("targets.json");
         let (nodes, seed) = (nodes.to_string(), seed.to_string());
@@ -58,7 +75,7 @@ impl Pair {
             line[at..end.map_or(line.len(), |end| at + end)].parse().ok()
         });
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let service = Child::program([
+        let mut args = vec![
             "--discover.file",
             file,
             "--web.listen-address",
@@ -67,7 +84,9 @@ impl Pair {
             "500ms",
             "--publish.interval",
             "100ms",
-        ]);
+        ];
+        args.extend(service);
+        let service = Child::program(args);
         let web = service.listening();
         let mut pair = Pair {
             _folder: folder,
@@ -80,11 +99,11 @@ impl Pair {
         };
         pair.control("/pause");
         until("first view", || pair.status()["view"]["generation"].as_u64());
-        pair.counters = pair.served();
+        pair.counters = pair.served().iter().map(|(key, value)| (normal(key), *value)).collect();
         pair
     }
 
-    fn control(&self, path: &str) {
+    pub(crate) fn control(&self, path: &str) {
         let answer = post(self.truth, path);
         assert!(answer.status < 300, "POST {path}: {} {}", answer.status, answer.text());
     }
@@ -95,7 +114,7 @@ impl Pair {
     }
 
     /// Waits for rounds that began after this call to close, and for a view made after them.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let rounds = |status: &Value| status["rounds_closed"].as_u64().unwrap();
         let closed = rounds(&self.status()) + SETTLED_ROUNDS;
         let status = until("closed rounds", || Some(self.status()).filter(|s| rounds(s) >= closed));
@@ -115,11 +134,18 @@ impl Pair {
     }
 
     /// Holds every cluster figure against the truth, and the counters against themselves before.
-    fn compare(&mut self, when: &str) {
-        let (served, known) = (self.served(), self.known());
+    pub(crate) fn compare(&mut self, when: &str) {
+        self.compare_with(self.served(), when);
+    }
+
+    /// The same with figures that came another way.
+    pub(crate) fn compare_with(&mut self, served: BTreeMap<String, f64>, when: &str) {
+        let known = self.known();
+        let served: BTreeMap<String, f64> =
+            served.iter().map(|(key, value)| (normal(key), *value)).collect();
         let known = |part: &str| -> BTreeMap<String, f64> {
             let part = known[part].as_object().unwrap();
-            part.iter().map(|(key, value)| (key.clone(), value.as_f64().unwrap())).collect()
+            part.iter().map(|(key, value)| (normal(key), value.as_f64().unwrap())).collect()
         };
         let (gauges, increases) = (known("gauges"), known("increase"));
         let expected: BTreeMap<&String, f64> =
@@ -146,10 +172,29 @@ impl Pair {
         self.counters = served;
     }
 
-    fn increase(&self, name: &str) -> f64 {
+    /// The sum of a family's samples when it was last compared.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
         let of = |key: &&String| key.as_str() == name || key.starts_with(&format!("{name}{{"));
         self.counters.keys().filter(of).map(|key| self.counters[key]).sum()
     }
+}
+
+/// A key as every reader has it: Prometheus 3 writes `le="10.0"` for `le="10"`, and an empty label is none.
+fn normal(key: &str) -> String {
+    let Some((name, labels)) = key.strip_suffix('}').and_then(|key| key.split_once('{')) else {
+        return key.to_owned();
+    };
+    let label = |label: &str| {
+        let (name, value) = label.split_once('=').unwrap();
+        let bound = value.trim_matches('"').parse::<f64>().ok().filter(|_| name == "le");
+        match (value, bound) {
+            ("\"\"", _) => None,
+            (_, Some(bound)) => Some(format!("le={bound}")),
+            _ => Some(format!("{name}={value}")),
+        }
+    };
+    let labels: Vec<String> = labels.split(',').filter_map(label).collect();
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
 /// Figures that the fleet knows too: not the ones about our own scraping.
@@ -183,5 +228,35 @@ fn every_cluster_figure_equals_the_truth_through_simulated_hours() {
         pair.settle();
         pair.compare(&format!("after {hour} hours"));
     }
-    assert!(pair.increase("vpccni_cluster_cni_add_requests_total") > 100.0, "the fleet has lived");
+    assert!(pair.sum("vpccni_cluster_cni_add_requests_total") > 100.0, "the fleet has lived");
+}
+
+#[test]
+fn what_happens_while_a_node_cannot_be_scraped_arrives_with_its_next_good_scrape() {
+    let mut pair = Pair::start("127.9.6.1", 12, 11, &["--calm"]);
+    let nodes: Value = serde_json::from_slice(&get(pair.truth, "/nodes", &[]).body).unwrap();
+    let nodes = nodes.as_array().or_else(|| nodes["nodes"].as_array()).unwrap().clone();
+    let name =
+        |i: usize| nodes[i]["name"].as_str().or(nodes[i]["node"].as_str()).unwrap().to_owned();
+    pair.settle();
+    pair.compare("at rest");
+    for how in ["timeout", "refuse", "truncate", "garbage", "http_503"] {
+        pair.control(&format!("/misbehave?node={}&how={how}", name(0)));
+        pair.control("/step?seconds=1800");
+        pair.settle();
+        pair.compare(&format!("while one node answers with {how}"));
+        assert_eq!(pair.counters["vpccni_cluster_nodes{state=\"failed\"}"], 1.0, "{how}");
+        pair.control(&format!("/misbehave?node={}&how=ok", name(0)));
+        pair.settle();
+        pair.compare(&format!("after one node answered with {how}"));
+        assert_eq!(pair.counters["vpccni_cluster_nodes{state=\"up\"}"], 12.0, "{how}");
+    }
+    pair.control(&format!("/restart?node={}", name(1)));
+    pair.control(&format!("/leave?node={}", name(2)));
+    pair.control("/join?old=true");
+    pair.control("/join?old=false");
+    pair.control("/step?seconds=900");
+    pair.settle();
+    pair.compare("after a restart, a leave, an old and a young node");
+    assert_eq!(pair.counters["vpccni_cluster_nodes_expected"], 13.0);
 }
