@@ -236,8 +236,9 @@ fn what_happens_while_a_node_cannot_be_scraped_arrives_with_its_next_good_scrape
     let mut pair = Pair::start("127.9.6.1", 12, 11, &["--calm"]);
     let nodes: Value = serde_json::from_slice(&get(pair.truth, "/nodes", &[]).body).unwrap();
     let nodes = nodes.as_array().or_else(|| nodes["nodes"].as_array()).unwrap().clone();
-    let name =
-        |i: usize| nodes[i]["name"].as_str().or(nodes[i]["node"].as_str()).unwrap().to_owned();
+    let name = |i: usize| {
+        nodes[i]["name"].as_str().or_else(|| nodes[i]["node"].as_str()).unwrap().to_owned()
+    };
     pair.settle();
     pair.compare("at rest");
     for how in ["timeout", "refuse", "truncate", "garbage", "http_503"] {
