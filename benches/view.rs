@@ -4,7 +4,6 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Duration;
 use vpc_cni_exporter::aggregate::figures;
 use vpc_cni_exporter::model::{Moment, Source, Target, Targets};
@@ -34,7 +33,7 @@ fn store() -> Store {
         host: "10.0.0.1".into(),
         port: 61678,
         path: "/metrics".into(),
-        labels: Arc::new([("zone".to_owned(), "us-west-2b".to_owned())].into()),
+        labels: [("zone", "us-west-2b")].into_iter().collect(),
         source: Source::File,
     };
     let mut list: Vec<Target> = (0..NODES).map(target).collect();

@@ -85,7 +85,7 @@ fn gauges(view: &View) -> Vec<Total> {
     let mut sums = vec![Total::default(); SLOTS.gauges()];
     for node in &view.nodes {
         let Some(page) = &node.page else { continue };
-        for (row, slot) in &page.layout.gauges {
+        for (row, slot) in &page.layout.roles.gauges {
             let at = match slot {
                 Slot::Gauge(at) => usize::from(*at),
                 Slot::GaugeByIpFamily(at) => usize::from(*at) + usize::from(node.ipv6),

@@ -144,7 +144,7 @@ pub fn static_targets(settings: &Settings) -> Result<Vec<Target>, BadAddress> {
             host: Arc::from(host.as_str()),
             port: *port,
             path: settings.path.as_str().into(),
-            labels: Arc::default(),
+            labels: Default::default(),
             source: Source::Static,
         };
         if ports.get(host.as_str()).is_some_and(|ports| ports.len() > 1) {

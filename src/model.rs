@@ -1,7 +1,6 @@
 //! Plain data that the stages hand to each other: targets, outcomes, node states, moments.
 //! Nothing here reads a clock, opens a socket or knows a stage.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -79,9 +78,38 @@ pub struct Target {
     /// HTTP path, beginning with a slash.
     pub path: Arc<str>,
     /// Labels for the node's info metric, by name; never `node`, never `__…`.
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: TargetLabels,
     /// Where it was found.
     pub source: Source,
+}
+
+/// Labels of a target, sorted by name, each name once; cheap to clone. Names and values that many
+/// targets share may be shared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetLabels(Arc<[(Arc<str>, Arc<str>)]>);
+
+impl TargetLabels {
+    /// The value of a label.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.0.binary_search_by_key(&name, |(name, _)| name).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// Name and value of each, by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl<N: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(N, V)> for TargetLabels {
+    /// Of several values for a name the first stays.
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> TargetLabels {
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> =
+            pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        pairs.dedup_by(|later, first| later.0 == first.0);
+        TargetLabels(pairs.into())
+    }
 }
 
 impl Target {

@@ -236,7 +236,7 @@ fn info(narrow: &Narrow, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec<u8>) 
         }
         labels.add("ip_family", if node.ipv6 { "ipv6" } else { "ipv4" }, out);
         for (name, value) in node.target.labels.iter() {
-            if !NODE_LABELS.contains(&&**name) && !value.is_empty() && detail.shows_label(name) {
+            if !NODE_LABELS.contains(&name) && !value.is_empty() && detail.shows_label(name) {
                 out.extend_from_slice(b",label_");
                 labels.pair(name, value, out);
             }

@@ -353,11 +353,11 @@ fn served_at(answer: &Answer<'_>) -> f64 {
 /// Adds a page's gains to the cluster's counters (truth rules 1 and 8).
 fn count(counters: &mut [Total], lost: &mut [u32], page: &Page, gains: &delta::Gains) {
     for gain in &gains.gains {
-        let row = &page.layout.counters[gain.counter];
+        let row = &page.layout.roles.counters[gain.counter];
         let total = &mut counters[usize::from(row.slot)];
         total.add(gain.to);
         total.subtract(gain.from);
-        for histogram in &page.layout.histograms {
+        for histogram in &page.layout.roles.histograms {
             if histogram.count_row == row.row {
                 lost[usize::from(histogram.family)] |= histogram.missing;
             }

@@ -5,6 +5,7 @@
 use crate::catalog::{Family, Suffix};
 use crate::model::{Kind, Moment, NodeState, Outcome, Target};
 use crate::total::Total;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Which family a series belongs to. Ordered: catalogued families by name, then the others as they
@@ -36,10 +37,22 @@ pub struct Series {
     pub suffix: Suffix,
     /// `a="x",b="y"`: escaped, sorted by name, without braces; empty without labels.
     pub labels: Box<str>,
-    /// The same without `le` and `quantile`: rows with equal base belong to one histogram or summary.
-    pub base: Box<str>,
+    /// The same without `le` and `quantile`, where that is something else; see [`Series::base`].
+    pub ungrouped: Option<Box<str>>,
     /// Where its value goes in the cluster's figures.
     pub slot: Slot,
+}
+
+impl Series {
+    /// Labels without `le` and `quantile`: rows with equal base belong to one histogram or summary.
+    pub fn base(&self) -> &str {
+        self.ungrouped.as_deref().unwrap_or(&self.labels)
+    }
+
+    /// Whether both name the same row.
+    pub fn is(&self, other: &Series) -> bool {
+        self.family == other.family && self.suffix == other.suffix && self.labels == other.labels
+    }
 }
 
 /// Where a row's value goes in the cluster's figures.
@@ -61,6 +74,14 @@ pub enum Slot {
 pub struct Layout {
     /// Indexes into [`View::series`], grouped by family in the order of [`FamilyId`].
     pub rows: Box<[u32]>,
+    /// What the rows are for.
+    pub roles: Arc<Roles>,
+}
+
+/// What the rows of a layout are for. Nodes whose rows differ in addresses and interfaces alone share
+/// one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Roles {
     /// First row of each family that is present.
     pub families: Box<[(FamilyId, u16)]>,
     /// Rows that feed cluster gauges.
@@ -76,7 +97,7 @@ pub struct Layout {
 }
 
 /// A row that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CounterRow {
     /// Index into [`Layout::rows`].
     pub row: u16,
@@ -87,7 +108,7 @@ pub struct CounterRow {
 }
 
 /// Which of the catalogue's bounds a histogram on a page lacks (truth rule 8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HistogramRows {
     /// The row of its `_count`.
     pub count_row: u16,
@@ -99,14 +120,19 @@ pub struct HistogramRows {
 
 impl Layout {
     /// The rows of a family, as a range into [`Layout::rows`]; empty when it is not on the page.
-    pub fn rows_of(&self, family: FamilyId) -> std::ops::Range<usize> {
-        match self.families.binary_search_by_key(&family, |(id, _)| *id) {
-            Ok(at) => {
-                let end = self.families.get(at + 1).map_or(self.rows.len(), |next| next.1.into());
-                usize::from(self.families[at].1)..end
-            }
-            Err(_) => 0..0,
+    pub fn rows_of(&self, family: FamilyId) -> Range<usize> {
+        rows_of(&self.roles.families, self.rows.len(), family)
+    }
+}
+
+/// [`Layout::rows_of`] by the first rows of the families and the number of rows.
+pub(crate) fn rows_of(families: &[(FamilyId, u16)], rows: usize, family: FamilyId) -> Range<usize> {
+    match families.binary_search_by_key(&family, |(id, _)| *id) {
+        Ok(at) => {
+            let end = families.get(at + 1).map_or(rows, |next| next.1.into());
+            usize::from(families[at].1)..end
         }
+        Err(_) => 0..0,
     }
 }
 
@@ -121,7 +147,7 @@ pub struct Page {
 
 impl Page {
     fn address(&self, which: usize) -> Option<f64> {
-        self.layout.address_rows[which].map(|row| self.values[usize::from(row)])
+        self.layout.roles.address_rows[which].map(|row| self.values[usize::from(row)])
     }
 
     /// awscni_assigned_ip_addresses, if it is on the page.
@@ -199,7 +225,7 @@ pub struct NodeView {
 impl NodeView {
     /// From awscni_build_info, while values stand.
     pub fn cni_version(&self) -> Option<&str> {
-        self.page.as_ref().and_then(|page| page.layout.version.as_deref())
+        self.page.as_ref().and_then(|page| page.layout.roles.version.as_deref())
     }
 
     /// awscni_assigned_ip_addresses, while values stand.

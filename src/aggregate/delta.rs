@@ -73,7 +73,7 @@ pub fn process_of(run: Option<&Run>, now: &Sighting) -> Process {
 /// One gain: the new value less the baseline, kept apart so that the sum loses no digit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gain {
-    /// Position in the new page's `Layout::counters`.
+    /// Position in the new page's `Roles::counters`.
     pub counter: usize,
     /// The value on the page.
     pub to: f64,
@@ -98,7 +98,7 @@ pub struct Gains {
 
 /// Compares a new page with what the last good scrape left.
 pub fn gains(run: Option<&Run>, process: Process, page: &Page) -> Gains {
-    let counters = &page.layout.counters;
+    let counters = &page.layout.roles.counters;
     let before = baselines(run, page);
     let mut out = Gains::default();
     let fell = |row: &CounterRow, base: f64| {
@@ -157,20 +157,27 @@ fn usable(value: f64) -> bool {
 
 /// The baseline of each counter of the new page; `None` where its series was not on the page before.
 fn baselines(run: Option<&Run>, page: &Page) -> Vec<Option<f64>> {
-    let Some(run) = run else { return vec![None; page.layout.counters.len()] };
+    let Some(run) = run else { return vec![None; page.layout.roles.counters.len()] };
     let values = run.held.as_deref().unwrap_or(&run.page.values);
     if std::sync::Arc::ptr_eq(&run.page.layout, &page.layout) {
-        return page.layout.counters.iter().map(|c| Some(values[usize::from(c.row)])).collect();
+        return page
+            .layout
+            .roles
+            .counters
+            .iter()
+            .map(|c| Some(values[usize::from(c.row)]))
+            .collect();
     }
     let before: hashbrown::HashMap<u32, f64, foldhash::fast::RandomState> = run
         .page
         .layout
+        .roles
         .counters
         .iter()
         .map(|c| (run.page.layout.rows[usize::from(c.row)], values[usize::from(c.row)]))
         .collect();
     let series = |c: &CounterRow| page.layout.rows[usize::from(c.row)];
-    page.layout.counters.iter().map(|c| before.get(&series(c)).copied()).collect()
+    page.layout.roles.counters.iter().map(|c| before.get(&series(c)).copied()).collect()
 }
 
 #[cfg(test)]

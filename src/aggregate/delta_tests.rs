@@ -1,7 +1,7 @@
 //! Truth rules 1–4 and 6 by name, on pages made by hand.
 
 use super::*;
-use crate::view::Layout;
+use crate::view::{Layout, Roles};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -17,8 +17,7 @@ fn layout(series: &[(u32, u16)]) -> Arc<Layout> {
         .collect();
     Arc::new(Layout {
         rows: series.iter().map(|(id, _)| *id).collect(),
-        counters,
-        ..Layout::default()
+        roles: Arc::new(Roles { counters, ..Roles::default() }),
     })
 }
 
@@ -36,7 +35,10 @@ fn scrape(run: &mut Option<Run>, start: Option<f64>, uptime: f64, page: Page) ->
         .gains
         .iter()
         .map(|g| {
-            (page.layout.rows[usize::from(page.layout.counters[g.counter].row)], g.to - g.from)
+            (
+                page.layout.rows[usize::from(page.layout.roles.counters[g.counter].row)],
+                g.to - g.from,
+            )
         })
         .collect();
     *run = Some(Run { start, last_good: uptime, page: Arc::new(page), held: found.held });

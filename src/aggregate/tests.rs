@@ -2,22 +2,23 @@
 
 use super::*;
 use crate::model::{Outcome, Source, Target};
-use crate::view::{Layout, Page};
+use crate::view::{Layout, Page, Roles};
 use std::sync::Arc;
 
 fn node(name: &str, page: Option<[f64; 3]>, version: Option<&str>) -> NodeView {
-    let layout = Layout {
+    let roles = Roles {
         version: version.map(Into::into),
         address_rows: [Some(0), Some(1), Some(2)],
-        ..Layout::default()
+        ..Roles::default()
     };
+    let layout = Layout { roles: Arc::new(roles), ..Layout::default() };
     NodeView {
         target: Arc::new(Target {
             node: name.into(),
             host: "10.0.0.1".into(),
             port: 61678,
             path: "/metrics".into(),
-            labels: Arc::default(),
+            labels: Default::default(),
             source: Source::File,
         }),
         state: if page.is_some() { NodeState::Up } else { NodeState::Failed },

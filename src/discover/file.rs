@@ -2,9 +2,9 @@
 //! wrong where. Never: half a file.
 
 use super::{BadAddress, Defaults, address};
-use crate::model::{NodeName, Source, Target};
+use crate::model::{NodeName, Source, Target, TargetLabels};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Why a file is refused: nothing of it is used.
@@ -92,9 +92,10 @@ pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Parsed, 
         yaml(text).map_err(syntax)?
     };
     let mut parsed = Parsed::default();
+    let mut texts = Texts::default();
     for (number, group) in (1..).zip(groups) {
         let place = Place { file: name, group: number };
-        let shared = place.labels(group.labels.unwrap_or_default(), defaults)?;
+        let shared = place.labels(group.labels.unwrap_or_default(), defaults, &mut texts)?;
         parsed.labels_dropped += shared.dropped;
         for text in group.targets.unwrap_or_default() {
             // The text is the label __address__ of this one target, and so wins over the group's.
@@ -106,7 +107,7 @@ pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Parsed, 
                 host: host.into(),
                 port,
                 path: Arc::clone(&shared.path),
-                labels: Arc::clone(&shared.labels),
+                labels: shared.labels.clone(),
                 source: Source::File,
             });
         }
@@ -130,8 +131,23 @@ fn yaml(text: &str) -> Result<Vec<Group>, String> {
 struct Shared {
     node: Option<NodeName>,
     path: Arc<str>,
-    labels: Arc<BTreeMap<String, String>>,
+    labels: TargetLabels,
     dropped: usize,
+}
+
+/// Names, values and paths of a file, each kept once: most groups have the same.
+#[derive(Default)]
+struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&text));
+        text
+    }
 }
 
 struct Place<'a> {
@@ -144,12 +160,13 @@ impl Place<'_> {
         &self,
         given: BTreeMap<String, String>,
         defaults: &Defaults,
+        texts: &mut Texts,
     ) -> Result<Shared, FileError> {
-        let mut labels = BTreeMap::new();
+        let mut labels = Vec::new();
         let mut shared = Shared {
             node: None,
-            path: defaults.path.as_str().into(),
-            labels: Arc::default(),
+            path: texts.shared(&defaults.path),
+            labels: TargetLabels::default(),
             dropped: 0,
         };
         for (label, value) in given {
@@ -170,8 +187,8 @@ impl Place<'_> {
                 _ if value.is_empty() => {}
                 "__metrics_path__" => {
                     let path = super::path(&value);
-                    shared.path =
-                        path.map_err(|_| wrong("a path that begins with / is allowed"))?.into();
+                    let path = path.map_err(|_| wrong("a path that begins with / is allowed"))?;
+                    shared.path = texts.shared(&path);
                 }
                 "__scheme__" if value != "http" => {
                     return Err(wrong("ipamd speaks plain HTTP: only http is allowed"));
@@ -179,11 +196,11 @@ impl Place<'_> {
                 name if name.starts_with("__") => {}
                 name if RESERVED.contains(&name) => shared.dropped += 1,
                 _ => {
-                    labels.insert(label, value);
+                    labels.push((texts.shared(&label), texts.shared(&value)));
                 }
             }
         }
-        shared.labels = Arc::new(labels);
+        shared.labels = labels.into_iter().collect();
         Ok(shared)
     }
 }

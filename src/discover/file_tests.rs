@@ -15,8 +15,8 @@ fn refused(name: &str, content: &str) -> String {
     parse(name, content.as_bytes(), &defaults()).unwrap_err().to_string()
 }
 
-fn labels(pairs: &[(&str, &str)]) -> Arc<BTreeMap<String, String>> {
-    Arc::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+fn labels(pairs: &[(&str, &str)]) -> TargetLabels {
+    pairs.iter().copied().collect()
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::observe::Observe;
 use crate::observe::discover::News;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -111,7 +112,9 @@ fn read(path: &Path) -> Option<Result<Vec<u8>, String>> {
         if !metadata.is_file() {
             return Err(std::io::Error::other("it is not a regular file"));
         }
-        let mut content = Vec::new();
+        // One byte more than it has now: reading its end asks for no more room.
+        let size = metadata.len().min(MAX_FILE) + 1;
+        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut content)?;
         if content.len() as u64 > MAX_FILE {
             return Err(std::io::Error::other("it has more than 64 MiB"));
@@ -128,12 +131,13 @@ fn read(path: &Path) -> Option<Result<Vec<u8>, String>> {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     files: BTreeMap<PathBuf, KnownFile>,
+    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
 struct KnownFile {
-    /// The last good content, and what it holds.
-    content: Option<Vec<u8>>,
+    /// The last good content's length and hash, and what it holds.
+    content: Option<(usize, u64)>,
     parsed: Parsed,
     /// Why the newest content is not used.
     broken: Option<String>,
@@ -143,6 +147,7 @@ impl Known {
     /// Takes over what was read.
     pub(super) fn take(&mut self, reading: Reading, defaults: &Defaults, observe: &Observe) {
         let Reading { files, empty, unlisted } = reading;
+        let hasher = &self.hasher;
         for pattern in &empty {
             observe.pattern_empty(pattern);
         }
@@ -159,7 +164,7 @@ impl Known {
         });
         for (path, content) in files {
             let name = path.display().to_string();
-            self.files.entry(path).or_default().take(&name, content, defaults, observe);
+            self.files.entry(path).or_default().take(&name, content, defaults, observe, hasher);
         }
         observe.labels_dropped(self.files.values().map(|file| file.parsed.labels_dropped).sum());
     }
@@ -177,13 +182,15 @@ impl KnownFile {
         content: Result<Vec<u8>, String>,
         defaults: &Defaults,
         observe: &Observe,
+        hasher: &RandomState,
     ) {
-        let same = |content: &Vec<u8>| self.content.as_ref() == Some(content);
         let read = match content {
-            Ok(content) if same(&content) => Ok(None),
-            Ok(content) => file::parse(name, &content, defaults)
-                .map(|parsed| Some((content, parsed)))
-                .map_err(|error| error.to_string()),
+            Ok(content) => match (content.len(), hasher.hash_one(&content)) {
+                known if self.content == Some(known) => Ok(None),
+                new => file::parse(name, &content, defaults)
+                    .map(|parsed| Some((new, parsed)))
+                    .map_err(|error| error.to_string()),
+            },
             Err(reason) => Err(format!("{name}: {reason}")),
         };
         match read {

@@ -33,7 +33,6 @@ mod tests {
     use super::*;
     use crate::model::Source;
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     fn target(node: &str, port: u16, source: Source) -> Target {
         Target {
@@ -41,7 +40,7 @@ mod tests {
             host: node.into(),
             port,
             path: "/metrics".into(),
-            labels: Arc::default(),
+            labels: Default::default(),
             source,
         }
     }

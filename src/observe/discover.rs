@@ -183,7 +183,6 @@ fn whole(count: usize) -> i64 {
 mod tests {
     use super::*;
     use crate::model::Target;
-    use std::sync::Arc;
 
     fn target(node: &str, source: Source) -> Target {
         Target {
@@ -191,7 +190,7 @@ mod tests {
             host: node.into(),
             port: 61678,
             path: "/metrics".into(),
-            labels: Arc::default(),
+            labels: Default::default(),
             source,
         }
     }

@@ -7,7 +7,6 @@ use crate::observe::Observe;
 use crate::parse::{Line, Reader};
 use crate::store::{Answer, Settings, Store};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 const HEAD: &str = include_str!("../../tests/data/head.prom");
 
@@ -20,7 +19,7 @@ fn view_of(pages: &[(&str, &str)]) -> View {
         host: "10.0.0.1".into(),
         port: 61678,
         path: "/metrics".into(),
-        labels: Arc::new(labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()),
+        labels: labels.iter().copied().collect(),
         source: Source::File,
     };
     let list = pages.iter().map(|(name, _)| target(name)).collect();

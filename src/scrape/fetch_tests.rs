@@ -3,7 +3,6 @@
 use super::*;
 use crate::model::Source;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -67,7 +66,7 @@ fn target(host: &str, port: u16) -> Target {
         host: host.into(),
         port,
         path: "/metrics".into(),
-        labels: Arc::default(),
+        labels: Default::default(),
         source: Source::Static,
     }
 }

@@ -12,7 +12,7 @@ fn targets(names: impl IntoIterator<Item = usize>) -> Targets {
         host: format!("10.0.{}.{}", i / 256, i % 256).into(),
         port: 61678,
         path: "/metrics".into(),
-        labels: Arc::default(),
+        labels: Default::default(),
         source: Source::File,
     };
     Targets { list: names.into_iter().map(target).collect(), losers: 0, synced: true }

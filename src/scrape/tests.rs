@@ -114,7 +114,7 @@ async fn node(name: &str, page: Option<&'static str>) -> Node {
         host: "127.0.0.1".into(),
         port,
         path: "/metrics".into(),
-        labels: Arc::default(),
+        labels: Default::default(),
         source: Source::Static,
     };
     Node { target, asked, at_once, serving }

@@ -4,14 +4,13 @@
 
 use super::Shared;
 use super::params::{BadParam, number, pairs};
-use crate::model::NodeState;
+use crate::model::{NodeState, TargetLabels};
 use crate::view::NodeView;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
 /// Nodes on a page where `per_page` does not say.
@@ -128,7 +127,12 @@ pub struct Node<'a> {
     /// Addresses that could be attached, while values stand.
     pub max: Option<f64>,
     /// Those of its info metric that discovery found.
-    pub labels: &'a BTreeMap<String, String>,
+    #[serde(serialize_with = "labels")]
+    pub labels: &'a TargetLabels,
+}
+
+fn labels<S: Serializer>(labels: &TargetLabels, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(labels.iter())
 }
 
 impl<'a> Node<'a> {
@@ -284,7 +288,7 @@ impl NodesAsk {
 mod tests {
     use super::*;
     use crate::model::{Outcome, Source, Target};
-    use crate::view::{Layout, Page};
+    use crate::view::{Layout, Page, Roles};
     use serde_json::json;
 
     /// As the store makes it for a node that answers, or that did once.
@@ -297,7 +301,7 @@ mod tests {
                 host: "fd00::7".into(),
                 port: 61678,
                 path: "/metrics".into(),
-                labels: Arc::new(labels.into()),
+                labels: labels.into_iter().collect(),
                 source: Source::File,
             }),
             state,
@@ -309,11 +313,12 @@ mod tests {
             samples: if good { 77 } else { 0 },
             ipv6: good,
             page: good.then(|| {
-                let layout = Layout {
+                let roles = Roles {
                     version: Some("v1.20.0".into()),
                     address_rows: [Some(2), Some(1), Some(0)],
-                    ..Layout::default()
+                    ..Roles::default()
                 };
+                let layout = Layout { roles: Arc::new(roles), ..Layout::default() };
                 Arc::new(Page { layout: Arc::new(layout), values: [58.0, 14.0, 5.0].into() })
             }),
         }

@@ -245,7 +245,7 @@ fn view_of(names: &[&str]) -> Arc<View> {
             host: "10.0.0.1".into(),
             port: 61678,
             path: "/metrics".into(),
-            labels: Arc::default(),
+            labels: Default::default(),
             source: Source::Static,
         }),
         state: NodeState::Failed,

@@ -130,12 +130,13 @@ pub(super) fn series(
         FamilyId::Other(_) => Slot::None,
     };
     let grouping = |name: &str| name == "le" || name == "quantile";
+    let pairs = || labels.iter().map(|(n, v)| (&**n, &**v));
+    let grouped = labels.iter().any(|(name, _)| grouping(name));
     Series {
         family,
         suffix,
-        labels: rendered(labels.iter().map(|(n, v)| (&**n, &**v))).into(),
-        base: rendered(labels.iter().filter(|(n, _)| !grouping(n)).map(|(n, v)| (&**n, &**v)))
-            .into(),
+        labels: rendered(pairs()).into(),
+        ungrouped: grouped.then(|| rendered(pairs().filter(|(n, _)| !grouping(n))).into()),
         slot,
     }
 }

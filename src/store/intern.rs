@@ -12,9 +12,9 @@ use super::{Limits, Refusal};
 use crate::catalog::Suffix;
 use crate::model::Kind;
 use crate::parse::{self, Line, Reader, Sample};
-use crate::view::{FamilyId, Layout, OtherFamily, Series};
+use crate::view::{FamilyId, Layout, OtherFamily, Roles, Series};
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet, HashTable};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -55,19 +55,13 @@ pub(super) struct Reading {
 pub(super) struct Interner {
     pub(super) lines: Lines,
     series: Arc<Vec<Option<Arc<Series>>>>,
-    series_ids: HashMap<SeriesKey, u32, RandomState>,
+    series_ids: HashTable<u32>,
     free_series: Vec<u32>,
     others: Arc<Vec<OtherFamily>>,
+    roles: HashSet<Arc<Roles>, RandomState>,
     declared: HashMap<String, Kind, RandomState>,
     hasher: RandomState,
     scratch: Scratch,
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct SeriesKey {
-    family: FamilyId,
-    suffix: Suffix,
-    labels: Box<str>,
 }
 
 #[derive(Debug, Default)]
@@ -104,17 +98,15 @@ impl Interner {
         scratch.values.clear();
         let (mut at, mut next, mut misses) = (0, 0, 0);
         loop {
-            if let Some(&id) = expected.get(next) {
-                let text = self.lines.text(id);
-                if page.get(at..at + text.len()) == Some(text)
-                    && let Some((value, end)) = parse::value_line(page, at + text.len())
-                {
-                    scratch.ids.push(id);
-                    scratch.values.push(value);
-                    at = end;
-                    next += 1;
-                    continue;
-                }
+            if let Some(&id) = expected.get(next)
+                && let Some(value_at) = self.lines.matches(id, page, at)
+                && let Some((value, end)) = parse::value_line(page, value_at)
+            {
+                scratch.ids.push(id);
+                scratch.values.push(value);
+                at = end;
+                next += 1;
+                continue;
             }
             let mut reader = Reader::resume(page, at, 1);
             let Some(sample) = self.next_sample(&mut reader, page)? else { break };
@@ -222,16 +214,15 @@ impl Interner {
     }
 
     fn series_of(&mut self, series: Series) -> u32 {
-        let key = SeriesKey {
-            family: series.family,
-            suffix: series.suffix,
-            labels: series.labels.clone(),
-        };
-        if let Some(id) = self.series_ids.get(&key) {
+        let Interner { series: table, series_ids, free_series, hasher, .. } = self;
+        let hash = |s: &Series| hasher.hash_one((s.family, s.suffix, &*s.labels));
+        let wanted = hash(&series);
+        let same = |id: &u32| table[*id as usize].as_deref().is_some_and(|s| s.is(&series));
+        if let Some(id) = series_ids.find(wanted, same) {
             return *id;
         }
-        let table = Arc::make_mut(&mut self.series);
-        let id = match self.free_series.pop() {
+        let table = Arc::make_mut(table);
+        let id = match free_series.pop() {
             Some(id) => {
                 table[id as usize] = Some(Arc::new(series));
                 id
@@ -241,7 +232,8 @@ impl Interner {
                 u32::try_from(table.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.series_ids.insert(key, id);
+        // Freed ids are not in the table of ids.
+        series_ids.insert_unique(wanted, id, |id| table[*id as usize].as_deref().map_or(0, hash));
         id
     }
 
@@ -270,7 +262,7 @@ impl Interner {
     }
 
     fn finish(
-        &self,
+        &mut self,
         before: Option<&Shape>,
         misses: usize,
         scratch: &mut Scratch,
@@ -297,21 +289,40 @@ impl Interner {
         Ok(Reading { values, reshaped, start, samples: scratch.ids.len(), kept, misses })
     }
 
-    fn shape_of(&self, before: Option<&Shape>, scratch: &mut Scratch) -> Result<Shape, Refusal> {
+    /// The roles that some other layout has already, or these.
+    fn shared(&mut self, roles: Roles) -> Arc<Roles> {
+        if let Some(known) = self.roles.get(&roles) {
+            return Arc::clone(known);
+        }
+        let roles = Arc::new(roles);
+        self.roles.insert(Arc::clone(&roles));
+        roles
+    }
+
+    fn shape_of(
+        &mut self,
+        before: Option<&Shape>,
+        scratch: &mut Scratch,
+    ) -> Result<Shape, Refusal> {
         scratch.seen.clear();
         if let Some(twice) =
             scratch.ids.iter().find(|id| !scratch.seen.insert(self.lines.line(**id).raw))
         {
-            let text = String::from_utf8_lossy(self.lines.text(*twice));
+            let (head, tail) = self.lines.text(*twice);
+            let text = [head, tail].concat();
+            let text = String::from_utf8_lossy(&text);
             let row = text.lines().last().unwrap_or_default().trim_end();
             return Err(Refusal::Parse(format!("the series {row} is on the page twice")));
         }
-        let meanings = scratch.ids.iter().map(|id| self.lines.line(*id).meaning);
+        let meanings = scratch.ids.iter().map(|id| self.lines.line(*id).meaning());
         let (rows, order) = layout::arrange(meanings, &self.series);
         let same = before.filter(|shape| *shape.layout.rows == *order);
         let layout = match same {
             Some(shape) => Arc::clone(&shape.layout),
-            None => Arc::new(layout::build(order, &self.series)),
+            None => {
+                let roles = self.shared(layout::roles(&order, &self.series));
+                Arc::new(Layout { rows: order, roles })
+            }
         };
         Ok(Shape { lines: scratch.ids.as_slice().into(), rows, layout })
     }
@@ -333,7 +344,8 @@ impl Interner {
             layout.rows.iter().for_each(|id| series[*id as usize] = true);
         }
         self.lines.sweep(&lines);
-        self.series_ids.retain(|_, id| series[*id as usize]);
+        self.series_ids.retain(|id| series[*id as usize]);
+        self.roles.retain(|roles| Arc::strong_count(roles) > 1);
         let table = Arc::make_mut(&mut self.series);
         for (id, marked) in series.iter().enumerate() {
             if !marked && table[id].take().is_some() {

@@ -1,12 +1,13 @@
 //! From the meanings of a page's lines to the order of its rows. Comes in: meanings in page order.
-//! Goes out: the layout, and each line's row in it. Never: a value.
+//! Goes out: the rows, what they are for, and each line's row. Never: a value.
 
 use super::lines::Meaning;
 use crate::catalog::{self, FAMILIES, Rule, Suffix};
 use crate::model::Kind;
-use crate::view::{CounterRow, FamilyId, HistogramRows, Layout, Series, Slot};
+use crate::view::{CounterRow, FamilyId, HistogramRows, Roles, Series, Slot, rows_of};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// In a shape's rows: the line's value goes nowhere.
@@ -52,15 +53,14 @@ pub(super) fn arrange(
 }
 
 /// Everything that later stages want to know of the rows, found out once.
-pub(super) fn build(rows: Box<[u32]>, table: &SeriesTable) -> Layout {
-    let mut layout = Layout { rows, ..Layout::default() };
+pub(super) fn roles(rows: &[u32], table: &SeriesTable) -> Roles {
+    let series = |id: &u32| table.get(*id as usize).and_then(|s| s.as_deref());
     let mut families: Vec<(FamilyId, u16)> = Vec::new();
     let mut gauges = Vec::new();
     let mut counters = Vec::new();
     let mut groups: HashMap<(FamilyId, &str), u16, RandomState> = HashMap::default();
     let mut next_group = 0u16;
-    for (row, id) in (0u16..).zip(&layout.rows) {
-        let Some(series) = table.get(*id as usize).and_then(|s| s.as_deref()) else { continue };
+    for (row, series) in (0u16..).zip(rows).filter_map(|(row, id)| Some((row, series(id)?))) {
         if families.last().is_none_or(|(last, _)| *last != series.family) {
             families.push((series.family, row));
         }
@@ -69,28 +69,37 @@ pub(super) fn build(rows: Box<[u32]>, table: &SeriesTable) -> Layout {
             Slot::Gauge(_) | Slot::GaugeByIpFamily(_) => gauges.push((row, series.slot)),
             Slot::Counter(slot) => {
                 let grouped = matches!(kind(series.family), Kind::Histogram | Kind::Summary);
-                let group = if grouped {
-                    *groups.entry((series.family, &series.base)).or_insert_with(|| {
-                        next_group += 1;
-                        next_group - 1
-                    })
-                } else {
+                let mut fresh = || {
                     next_group += 1;
                     next_group - 1
+                };
+                let group = if grouped {
+                    *groups.entry((series.family, series.base())).or_insert_with(fresh)
+                } else {
+                    fresh()
                 };
                 counters.push(CounterRow { row, slot, group });
             }
         }
     }
-    layout.families = families.into();
-    layout.gauges = gauges.into();
-    layout.counters = counters.into();
-    layout.histograms = histograms(&layout, table).into();
-    layout.version = version(&layout, table);
-    layout.address_rows =
-        ["awscni_assigned_ip_addresses", "awscni_total_ip_addresses", "awscni_ip_max"]
-            .map(|name| single_row(&layout, name));
-    layout
+    let page = Rows { rows, families: &families, table };
+    let single = |name: &str| {
+        let rows = page.of(known(name)?);
+        (rows.len() == 1).then(|| u16::try_from(rows.start).ok())?
+    };
+    Roles {
+        histograms: page.histograms().into(),
+        version: page.version(),
+        address_rows: [
+            "awscni_assigned_ip_addresses",
+            "awscni_total_ip_addresses",
+            "awscni_ip_max",
+        ]
+        .map(single),
+        families: families.into(),
+        gauges: gauges.into(),
+        counters: counters.into(),
+    }
 }
 
 fn kind(family: FamilyId) -> Kind {
@@ -104,49 +113,60 @@ fn known(name: &str) -> Option<FamilyId> {
     catalog::lookup(name).map(|(index, _)| FamilyId::Known(index))
 }
 
-fn single_row(layout: &Layout, name: &str) -> Option<u16> {
-    let rows = layout.rows_of(known(name)?);
-    (rows.len() == 1).then(|| u16::try_from(rows.start).ok())?
+struct Rows<'r> {
+    rows: &'r [u32],
+    families: &'r [(FamilyId, u16)],
+    table: &'r SeriesTable,
 }
 
-fn version(layout: &Layout, table: &SeriesTable) -> Option<Arc<str>> {
-    let row = layout.rows_of(known("awscni_build_info")?).next()?;
-    let series = table[layout.rows[row] as usize].as_deref()?;
-    let rest = series.labels.split_once("version=\"").filter(|(head, _)| !head.ends_with("go"));
-    // `goversion` sorts before `version`: look behind it.
-    let rest = rest.or_else(|| series.labels.split_once(",version=\"")).map(|(_, rest)| rest)?;
-    rest.split_once('"').map(|(version, _)| version.into())
-}
-
-/// For each histogram on the page that feeds the cluster: which of the catalogue's bounds it lacks.
-fn histograms(layout: &Layout, table: &SeriesTable) -> Vec<HistogramRows> {
-    let series = |row: usize| table[layout.rows[row] as usize].as_deref();
-    let mut found = Vec::new();
-    for (family, _) in &layout.families {
-        let FamilyId::Known(index) = *family else { continue };
-        let cluster = FAMILIES[usize::from(index)].cluster.as_ref();
-        if !cluster.is_some_and(|c| c.rule == Rule::Histogram) {
-            continue;
-        }
-        let rows = layout.rows_of(*family);
-        for count_row in rows.clone() {
-            let Some(count) = series(count_row).filter(|s| s.suffix == Suffix::Count) else {
-                continue;
-            };
-            let mut missing = (1u32 << catalog::DEFAULT_BOUNDS.len()) - 1;
-            for bucket in rows.clone().filter_map(&series) {
-                if bucket.suffix == Suffix::Bucket
-                    && bucket.base == count.base
-                    && let Some(bound) = bound(&bucket.labels)
-                {
-                    missing &= !(1 << bound);
-                }
-            }
-            let Ok(count_row) = u16::try_from(count_row) else { continue };
-            found.push(HistogramRows { count_row, family: index, missing });
-        }
+impl<'r> Rows<'r> {
+    fn of(&self, family: FamilyId) -> Range<usize> {
+        rows_of(self.families, self.rows.len(), family)
     }
-    found
+
+    fn series(&self, row: usize) -> Option<&'r Series> {
+        self.table[self.rows[row] as usize].as_deref()
+    }
+
+    fn version(&self) -> Option<Arc<str>> {
+        let row = self.of(known("awscni_build_info")?).next()?;
+        let labels = &self.series(row)?.labels;
+        let rest = labels.split_once("version=\"").filter(|(head, _)| !head.ends_with("go"));
+        // `goversion` sorts before `version`: look behind it.
+        let rest = rest.or_else(|| labels.split_once(",version=\"")).map(|(_, rest)| rest)?;
+        rest.split_once('"').map(|(version, _)| version.into())
+    }
+
+    /// For each histogram on the page that feeds the cluster: which of the catalogue's bounds it lacks.
+    fn histograms(&self) -> Vec<HistogramRows> {
+        let mut found = Vec::new();
+        for (family, _) in self.families {
+            let FamilyId::Known(index) = *family else { continue };
+            let cluster = FAMILIES[usize::from(index)].cluster.as_ref();
+            if !cluster.is_some_and(|c| c.rule == Rule::Histogram) {
+                continue;
+            }
+            let rows = self.of(*family);
+            for count_row in rows.clone() {
+                let Some(count) = self.series(count_row).filter(|s| s.suffix == Suffix::Count)
+                else {
+                    continue;
+                };
+                let mut missing = (1u32 << catalog::DEFAULT_BOUNDS.len()) - 1;
+                for bucket in rows.clone().filter_map(|row| self.series(row)) {
+                    if bucket.suffix == Suffix::Bucket
+                        && bucket.base() == count.base()
+                        && let Some(bound) = bound(&bucket.labels)
+                    {
+                        missing &= !(1 << bound);
+                    }
+                }
+                let Ok(count_row) = u16::try_from(count_row) else { continue };
+                found.push(HistogramRows { count_row, family: index, missing });
+            }
+        }
+        found
+    }
 }
 
 fn bound(labels: &str) -> Option<u16> {

@@ -21,7 +21,7 @@ fn target(name: &str, host: &str) -> Target {
         host: host.into(),
         port: 61678,
         path: "/metrics".into(),
-        labels: Arc::default(),
+        labels: Default::default(),
         source: Source::Static,
     }
 }

@@ -5,7 +5,6 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use vpc_cni_exporter::aggregate::figures;
 use vpc_cni_exporter::model::{Moment, Outcome, Source, Target, Targets};
 use vpc_cni_exporter::observe::Observe;
@@ -63,7 +62,7 @@ impl Replay {
             host: "10.0.0.1".into(),
             port: 61678,
             path: "/metrics".into(),
-            labels: Arc::default(),
+            labels: Default::default(),
             source: Source::Static,
         };
         let list = pages.keys().map(target).collect();

@@ -150,21 +150,21 @@ impl Control {
 
     fn target(&self, slot: usize, node: &super::node::Node) -> Option<Target> {
         let address = self.address(slot);
-        let labels: BTreeMap<String, String> = [
+        let labels = [
             ("instance_type", node.instance.name),
             ("zone", node.zone),
             ("region", super::node::REGION),
             ("nodegroup", node.nodegroup),
             ("capacity_type", if node.spot { "SPOT" } else { "ON_DEMAND" }),
         ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+        .into_iter()
+        .collect();
         node.listed.then(|| Target {
             node: node.name.clone(),
             host: address.ip().to_string().into(),
             port: address.port(),
             path: "/metrics".into(),
-            labels: Arc::new(labels),
+            labels,
             source: Source::File,
         })
     }
@@ -184,8 +184,7 @@ pub(super) fn file_sd(list: &[Target]) -> String {
     let groups: Vec<serde_json::Value> = list
         .iter()
         .map(|target| {
-            let mut labels: BTreeMap<&str, &str> =
-                target.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let mut labels: BTreeMap<&str, &str> = target.labels.iter().collect();
             labels.insert("node", &target.node);
             serde_json::json!({ "targets": [target.address()], "labels": labels })
         })

@@ -236,7 +236,7 @@ async fn the_targets_file_is_a_file_sd_file_that_follows() {
         targets
     };
     assert_eq!(read(), *fleet.targets());
-    assert_eq!(read()[0].labels["region"], "us-west-2");
+    assert_eq!(read()[0].labels.get("region"), Some("us-west-2"));
     let (node, _) = first(&fleet);
     fleet.leave(&node).await.unwrap();
     assert_eq!(read().len(), 3);
