@@ -38,7 +38,8 @@ fn store() -> Store {
     };
     let mut list: Vec<Target> = (0..NODES).map(target).collect();
     list.sort_by(|a, b| a.node.cmp(&b.node));
-    store.retarget(&Targets { list: list.clone(), losers: 0, synced: true }, moment(0.0));
+    store
+        .retarget(&Targets { list: list.clone(), synced: true, ..Targets::default() }, moment(0.0));
     for (i, target) in list.iter().enumerate() {
         let page = HEAD
             .replace("10.0.", &format!("10.{}.", i % 250))

@@ -62,6 +62,9 @@ pub const UTILIZATION_BOUNDS: [f64; 8] = [0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 
 /// two or three, a page that invents versions must not grow ours.
 const VERSIONS: usize = 20;
 
+/// The version of nodes that serve none.
+const UNKNOWN: &str = "unknown";
+
 /// The cluster scope, sorted by name.
 pub fn figures(view: &View) -> Vec<Figure> {
     let gauges = gauges(view);
@@ -80,7 +83,8 @@ pub fn figures(view: &View) -> Vec<Figure> {
     figures
 }
 
-/// The sums over the nodes whose values stand. What is not finite enters no sum (rule 6).
+/// The sums over the nodes whose values stand. What [`Total`] does not take was counted when it was
+/// stored (rule 6).
 fn gauges(view: &View) -> Vec<Total> {
     let mut sums = vec![Total::default(); SLOTS.gauges()];
     for node in &view.nodes {
@@ -181,7 +185,8 @@ fn figure(name: &str, samples: Vec<Sample>) -> Option<Figure> {
 /// Assigned and max of an IPv4 node that serves both and can have addresses at all.
 fn ipv4_addresses(node: &NodeView) -> Option<(f64, f64)> {
     let (assigned, max) = (node.assigned()?, node.max()?);
-    (!node.ipv6 && assigned.is_finite() && max.is_finite() && max > 0.0).then_some((assigned, max))
+    (!node.ipv6 && Total::takes(assigned) && Total::takes(max) && max > 0.0)
+        .then_some((assigned, max))
 }
 
 fn utilization(addresses: &[(f64, f64)]) -> Vec<Sample> {
@@ -206,10 +211,10 @@ fn utilization(addresses: &[(f64, f64)]) -> Vec<Sample> {
 /// Nodes by version: the commonest have a child of their own, always in the order of their names.
 fn versions(view: &View) -> Vec<(String, u64)> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut other = 0;
+    let (mut other, mut unknown) = (0, 0);
     for node in view.nodes.iter().filter(|n| n.page.is_some()) {
         match node.cni_version() {
-            None => *counts.entry("unknown").or_default() += 1,
+            None => unknown += 1,
             Some(version) if is_version(version) => *counts.entry(version).or_default() += 1,
             Some(_) => other += 1,
         }
@@ -219,6 +224,9 @@ fn versions(view: &View) -> Vec<(String, u64)> {
     other += all.drain(VERSIONS.min(all.len())..).map(|(_, count)| count).sum::<u64>();
     let mut named: Vec<(String, u64)> = all.into_iter().map(|(v, n)| (v.to_owned(), n)).collect();
     named.push((catalog::OTHER.to_owned(), other));
+    if unknown > 0 {
+        named.push((UNKNOWN.to_owned(), unknown));
+    }
     named.sort();
     named
 }
@@ -227,7 +235,7 @@ fn is_version(version: &str) -> bool {
     /// The longest tags in use, with a commit behind them, have about 40.
     const LONGEST: usize = 64;
     (1..=LONGEST).contains(&version.len())
-        && version != catalog::OTHER
+        && ![catalog::OTHER, UNKNOWN].contains(&version)
         && version.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-_".contains(&b))
 }
 

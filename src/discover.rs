@@ -6,13 +6,13 @@
 //! *Stopping*: on cancel.
 
 use crate::clock::Clock;
-use crate::model::{Source, Target, Targets};
+use crate::model::{NodeName, Source, Target, Targets, host_port};
 use crate::observe::Observe;
 use crate::units;
 use clap::Args;
 use files::Known;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -98,8 +98,8 @@ pub struct Defaults {
 /// When it is none of these, or its port is not a number from 1 to 65535.
 pub fn address(text: &str, port: u16) -> Result<(String, u16), BadAddress> {
     let bad = || BadAddress(text.to_owned());
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Ok((text.to_owned(), port));
+    if let Ok(ip) = text.parse::<Ipv6Addr>() {
+        return Ok((ip.to_string(), port));
     }
     let (host, given) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => {
@@ -122,7 +122,10 @@ pub fn address(text: &str, port: u16) -> Result<(String, u16), BadAddress> {
     if host.is_empty() || !host.chars().all(plain) {
         return Err(bad());
     }
-    Ok((host.to_owned(), port))
+    // One address has one spelling, so that the same one is found again.
+    let host =
+        host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
+    Ok((host, port))
 }
 
 /// The targets of `--discover.targets`. A node is named by its host; where a host is given with
@@ -134,25 +137,35 @@ pub fn static_targets(settings: &Settings) -> Result<Vec<Target>, BadAddress> {
     let given = settings.targets.iter().map(|t| t.trim()).filter(|t| !t.is_empty());
     let parsed: Vec<(String, u16)> =
         given.map(|text| address(text, settings.port)).collect::<Result<_, _>>()?;
-    let mut ports: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
-    for (host, port) in &parsed {
-        ports.entry(host).or_default().insert(*port);
-    }
-    let target = |(host, port): &(String, u16)| {
-        let mut target = Target {
-            node: Arc::from(host.as_str()),
-            host: Arc::from(host.as_str()),
-            port: *port,
-            path: settings.path.as_str().into(),
-            labels: Default::default(),
-            source: Source::Static,
-        };
-        if ports.get(host.as_str()).is_some_and(|ports| ports.len() > 1) {
-            target.node = target.address().into();
-        }
-        target
+    let names = Names::of(&parsed);
+    let target = |(host, port): &(String, u16)| Target {
+        node: names.name(host, *port),
+        host: Arc::from(host.as_str()),
+        port: *port,
+        path: settings.path.as_str().into(),
+        labels: Default::default(),
+        source: Source::Static,
     };
     Ok(parsed.iter().map(target).collect())
+}
+
+/// Names of targets that have none of their own: the host, and the port where a host has several.
+struct Names<'a> {
+    shared: HashSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(addresses: &'a [(String, u16)]) -> Names<'a> {
+        let mut ports: HashMap<&str, u16> = HashMap::new();
+        let several = |(host, port): &'a (String, u16)| {
+            (*ports.entry(host).or_insert(*port) != *port).then_some(host.as_str())
+        };
+        Names { shared: addresses.iter().filter_map(several).collect() }
+    }
+
+    fn name(&self, host: &str, port: u16) -> NodeName {
+        if self.shared.contains(host) { host_port(host, port).into() } else { host.into() }
+    }
 }
 
 /// Publishes the targets until it is cancelled. `fixed` are [`static_targets`].
@@ -185,7 +198,9 @@ pub async fn run(
         };
         watching = back;
         known.take(reading, &defaults, &observe);
-        let next = merge::merge(fixed.iter().cloned(), known.targets());
+        let (list, losers) = merge::merge(fixed.iter().cloned(), known.targets());
+        let unread = known.unread();
+        let next = Targets { list, losers, synced: unread.is_empty(), unread };
         targets.send_if_modified(|current| {
             let changed = **current != next;
             if changed {

@@ -115,17 +115,19 @@ impl<N: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(N, V)> for TargetLabels
 impl Target {
     /// `host:port` as one writes it in a URL.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        host_port(&self.host, self.port)
     }
 
     /// Whether the address is a literal IPv6 address (truth rule 7).
     pub fn is_ipv6(&self) -> bool {
-        self.host.parse::<std::net::Ipv6Addr>().is_ok()
+        let ip = self.host.parse::<std::net::Ipv6Addr>();
+        ip.is_ok_and(|ip| ip.to_ipv4_mapped().is_none())
     }
+}
+
+/// `host:port` as one writes it in a URL, with brackets around IPv6.
+pub fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// What discovery knows at one time.
@@ -133,10 +135,12 @@ impl Target {
 pub struct Targets {
     /// Sorted by node name; names are unique.
     pub list: Vec<Target>,
-    /// Targets that lost a contested name.
+    /// Targets that lost a contested name or address.
     pub losers: usize,
     /// False until every source has been read once.
     pub synced: bool,
+    /// Sources without a good reading so far, while not synced.
+    pub unread: Vec<String>,
 }
 
 /// How a scrape ended. The closed set behind the label `outcome`.
@@ -204,6 +208,13 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A reason as it is kept and told: what a node sent may be quoted in it, at any length.
+pub fn short(reason: &str) -> &str {
+    /// Two lines of a log.
+    const LONGEST: usize = 300;
+    reason.get(..reason.floor_char_boundary(LONGEST)).unwrap_or(reason)
 }
 
 /// A node's state (truth rule 5). The states are disjoint and sum to all known nodes.

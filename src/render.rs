@@ -6,7 +6,7 @@ use crate::aggregate::{self, Value};
 use crate::catalog::{self, FAMILIES, Suffix};
 use crate::model::{Kind, Outcome, shard_of};
 use crate::number;
-use crate::view::{FamilyId, NodeView, View};
+use crate::view::{FamilyId, NodeView, OtherFamily, View};
 use detail::Detail;
 
 pub mod detail;
@@ -83,19 +83,23 @@ pub fn nodes(view: &View, narrow: &Narrow, detail: &Detail, out: &mut Vec<u8>) {
         }
         let header = Header::new(family.name, family.kind, family.help);
         if detail.is_full() {
-            rows(view, FamilyId::Known(index), header, narrow, &nodes, out);
+            rows(view, header, &[(FamilyId::Known(index), "")], narrow, &nodes, out);
         } else {
             totals(FamilyId::Known(index), header, narrow, &nodes, out);
         }
     }
     if detail.is_full() {
-        let mut others: Vec<(u32, &crate::view::OtherFamily)> =
-            (0u32..).zip(view.others.iter()).collect();
-        others.sort_by(|a, b| a.1.name.cmp(&b.1.name));
-        for (index, other) in others {
-            if detail.shows(&other.name, false) {
-                let header = Header::new(&other.name, other.kind, OTHER_HELP);
-                rows(view, FamilyId::Other(index), header, narrow, &nodes, out);
+        let mut others: Vec<(u32, &OtherFamily)> = (0u32..).zip(view.others.iter()).collect();
+        others.sort_by(|a, b| (&a.1.family, &a.1.name).cmp(&(&b.1.family, &b.1.name)));
+        for group in others.chunk_by(|a, b| a.1.family == b.1.family) {
+            let Some((_, OtherFamily { family, kind, .. })) = group.first() else { continue };
+            if detail.shows(family, false) {
+                let suffix = |name| str::strip_prefix(name, &**family).unwrap_or_default();
+                let parts: Vec<(FamilyId, &str)> = group
+                    .iter()
+                    .map(|(index, other)| (FamilyId::Other(*index), suffix(&other.name)))
+                    .collect();
+                rows(view, Header::new(family, *kind, OTHER_HELP), &parts, narrow, &nodes, out);
             }
         }
     }
@@ -116,20 +120,22 @@ fn node_label(name: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Each row of a family on each node.
+/// Each row of a family on each node. Parts: where its rows are, with the suffix that they do not
+/// have themselves.
 fn rows(
     view: &View,
-    id: FamilyId,
     mut header: Header<'_>,
+    parts: &[(FamilyId, &str)],
     narrow: &Narrow,
     nodes: &[Row<'_>],
     out: &mut Vec<u8>,
 ) {
     for Row { label, node } in nodes {
         let Some(page) = &node.page else { continue };
-        for row in page.layout.rows_of(id) {
+        let of_part = |part: &(FamilyId, &'_ str)| page.layout.rows_of(part.0);
+        for (part, row) in parts.iter().flat_map(|part| of_part(part).map(move |row| (part, row))) {
             let Some(series) = view.series_at(page.layout.rows[row]) else { continue };
-            let suffix = series.suffix.as_str();
+            let suffix = if part.1.is_empty() { series.suffix.as_str() } else { part.1 };
             if !narrow.wants(header.name, suffix) {
                 continue;
             }

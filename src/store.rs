@@ -2,15 +2,15 @@
 //! targets, answers, failures. Goes out: views. Never: I/O, a clock, a guess: what a failed scrape
 //! left unknown stays unknown.
 //!
-//! *Flow*: the scraper writes, the publisher reads; one lock, held for microseconds by the one and
-//! for milliseconds by the other, never across an await.
+//! *Flow*: the scraper writes, the publisher reads; one lock, held by the one while it reads a page (some
+//! microseconds; a sweep takes milliseconds) and by the other for milliseconds, never across an await.
 //! *When it cannot keep up*: interned lines are capped and swept; a page that would not fit is
 //! refused as `limit`.
 //! *Stopping*: nothing to do; all of it is memory.
 
 use crate::aggregate::delta::{self, Process, Run, Sighting};
 use crate::catalog::{FAMILIES, SLOTS};
-use crate::model::{Moment, NodeName, NodeState, Outcome, Target, Targets};
+use crate::model::{Moment, NodeName, Outcome, Targets};
 use crate::observe::Observe;
 use crate::observe::store::PageStored;
 use crate::total::Total;
@@ -18,23 +18,21 @@ use crate::view::{Layout, NodeView, Page, View};
 use clap::Args;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use intern::{Interner, Shape};
+use hashbrown::hash_map::Entry;
+use intern::{Interner, Reading, Shape};
+use left::{Left, Place};
+use node::Node;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) mod canon;
 mod intern;
 mod layout;
+mod left;
 mod lines;
+mod node;
 mod reader;
 
 pub use reader::{PageReader, PageSummary};
-
-/// How long a node's counters are remembered after it left (truth rule 2).
-const REMEMBERED_SECONDS: f64 = 3_600.0;
-
-/// How many nodes that left are remembered at least; beyond it as many as there are nodes now, so
-/// that replacing a whole fleet is within it and endless new names are not.
-const REMEMBERED_AT_LEAST: usize = 1_000;
 
 /// Interned lines may grow by this share, and by [`SWEEP_AT_LEAST`], before unused ones are swept:
 /// a sweep costs about a nanosecond a line of every node.
@@ -135,35 +133,13 @@ pub struct Store {
 struct Inner {
     interner: Interner,
     nodes: HashMap<NodeName, Node, RandomState>,
-    left: HashMap<NodeName, Left, RandomState>,
+    left: Left,
     counters: Vec<Total>,
     lost_bounds: Vec<u32>,
     /// The lines of the page stored last: what a node's first page probably looks like.
     template: Arc<Shape>,
     swept_at: usize,
     generation: u64,
-}
-
-#[derive(Debug)]
-struct Node {
-    target: Arc<Target>,
-    run: Option<Run>,
-    shape: Option<Arc<Shape>>,
-    samples: usize,
-    ipv6: bool,
-    last_outcome: Option<Outcome>,
-    reason: Arc<str>,
-    last_scrape: Option<f64>,
-    last_seconds: f64,
-    /// Of the last good scrape since the node joined: on both clocks.
-    last_good: Option<Moment>,
-}
-
-#[derive(Debug)]
-struct Left {
-    run: Run,
-    /// Uptime when it left.
-    at: f64,
 }
 
 impl Store {
@@ -191,31 +167,61 @@ impl Store {
     }
 
     /// Takes over the list of targets: new ones begin without a page, vanished ones leave, and their
-    /// counters are remembered for an hour under their name.
+    /// counters are remembered for an hour. A process is known by its address, else by its node's
+    /// name: a node that is renamed or moved keeps what it counted.
     pub fn retarget(&self, targets: &Targets, now: Moment) {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let mut nodes =
             HashMap::with_capacity_and_hasher(targets.list.len(), RandomState::default());
+        let mut joined = Vec::new();
         for target in &targets.list {
-            let node = match inner.nodes.remove(&target.node) {
+            let stays = |node: &Node| left::place(&node.target) == left::place(target);
+            match inner.nodes.entry(Arc::clone(&target.node)) {
+                Entry::Occupied(known) if stays(known.get()) => {
+                    let mut node = known.remove();
+                    node.retarget(target);
+                    nodes.insert(Arc::clone(&target.node), node);
+                }
+                _ => joined.push(target),
+            }
+        }
+        let mut gone: HashMap<Place, Node, RandomState> =
+            inner.nodes.drain().map(|(_, node)| (left::place(&node.target), node)).collect();
+        let names: HashMap<NodeName, Place, RandomState> = gone
+            .iter()
+            .map(|(place, node)| (Arc::clone(&node.target.node), place.clone()))
+            .collect();
+        // Addresses first: where names were exchanged, each finds its own process.
+        let (mut found, rest): (Vec<_>, Vec<_>) = joined
+            .into_iter()
+            .map(|target| (target, gone.remove(&left::place(target))))
+            .partition(|(_, node)| node.is_some());
+        for (target, _) in rest {
+            let moved = names.get(&target.node).and_then(|place| gone.remove_entry(place));
+            if let Some((place, Node { target, run: Some(run), .. })) = &moved {
+                // Should another process have the name now, the one before must not count anew.
+                inner.left.mark(place, &target.node, run);
+            }
+            found.push((target, moved.map(|(_, node)| node)));
+        }
+        for (target, node) in found {
+            let node = match node {
                 Some(mut node) => {
-                    if *node.target != *target {
-                        node.target = Arc::new(target.clone());
-                        node.ipv6 = node.is_ipv6();
-                    }
+                    node.retarget(target);
                     node
                 }
-                None => Node::new(target, inner.left.remove(&target.node), now),
+                None => Node::new(target, inner.left.take(target, now.uptime)),
             };
             nodes.insert(Arc::clone(&target.node), node);
         }
-        for (name, node) in std::mem::replace(&mut inner.nodes, nodes) {
+        for node in gone.into_values() {
             if let Some(run) = node.run {
-                inner.left.insert(name, Left { run, at: now.uptime });
+                inner.left.keep(&node.target, run, now.uptime);
             }
         }
-        inner.forget(now);
+        inner.nodes = nodes;
+        inner.left.forget(inner.nodes.len(), now.uptime);
         inner.generation += 1;
     }
 
@@ -228,7 +234,8 @@ impl Store {
         let template = Arc::clone(&inner.template);
         let before = entry.shape.clone();
         let expected = before.as_deref().unwrap_or(&template);
-        let reading = match inner.interner.read(answer.body, Some(expected), &self.limits) {
+        let reading = inner.interner.read(answer.body, Some(expected), &self.limits);
+        let reading = match reading.and_then(Reading::of_ipamd) {
             Ok(reading) => reading,
             Err(refusal) => {
                 let (outcome, reason) = match refusal {
@@ -237,6 +244,7 @@ impl Store {
                 };
                 entry.failed(outcome, &reason, answer.at, answer.seconds);
                 inner.generation += 1;
+                inner.sweep_if_grown();
                 return Err(Refused { outcome, reason });
             }
         };
@@ -245,10 +253,14 @@ impl Store {
             None => before.unwrap_or(template),
         };
         let page = Page { layout: Arc::clone(&shape.layout), values: reading.values };
+        let start = reading.start.filter(|s| s.is_finite() && *s > 0.0);
+        let uptime = answer.at.uptime;
         let sighting = Sighting {
-            start: reading.start.filter(|s| s.is_finite() && *s > 0.0),
+            start,
             served_at: served_at(&answer),
-            uptime: answer.at.uptime,
+            uptime,
+            elsewhere: entry.elsewhere,
+            watched: inner.left.watched(&entry.target, start, uptime),
         };
         let process = delta::process_of(entry.run.as_ref(), &sighting);
         let gains = delta::gains(entry.run.as_ref(), process, &page);
@@ -257,12 +269,21 @@ impl Store {
             lines: reading.samples,
             misses: reading.misses,
             folded: reading.kept.saturating_sub(page.values.len()),
-            unusable: gains.unusable,
+            unusable: gains.unusable + unusable_gauges(&page),
             restarted: gains.restarted,
             first_seen: process == Process::Unknown,
             resets: gains.resets,
         });
-        entry.stored(page, shape, &sighting, gains.held, reading.samples, &answer);
+        // A page without a start time does not undo what is known of its process.
+        let same = !gains.restarted && matches!(process, Process::Same | Process::Unvouched);
+        let known = entry.run.take().filter(|_| same).and_then(|run| run.start);
+        let run = Run {
+            start: start.or(known),
+            last_good: uptime,
+            page: Arc::new(page),
+            held: gains.held,
+        };
+        entry.stored(run, shape, reading.samples, answer.at, answer.seconds);
         inner.template = entry.shape.clone().unwrap_or_default();
         inner.generation += 1;
         inner.sweep_if_grown();
@@ -294,8 +315,11 @@ impl Store {
     /// The view as of `now`.
     pub fn view(&self, now: Moment) -> View {
         let inner = self.lock();
-        let mut nodes: Vec<NodeView> =
-            inner.nodes.values().map(|node| self.node_view(node, now)).collect();
+        let mut nodes: Vec<NodeView> = inner
+            .nodes
+            .values()
+            .map(|node| node.view(now, self.stale_seconds, self.interval_seconds))
+            .collect();
         let view = View {
             taken: now,
             generation: inner.generation,
@@ -305,42 +329,14 @@ impl Store {
             counters: inner.counters.clone(),
             lost_bounds: inner.lost_bounds.clone(),
         };
-        self.observe.interned(inner.interner.lines.len(), inner.interner.series_count());
+        self.observe.interned(
+            inner.interner.lines.len(),
+            inner.interner.series_count(),
+            inner.interner.others_cut(),
+        );
         drop(inner);
         nodes.sort_unstable_by(|a, b| a.target.node.cmp(&b.target.node));
         View { nodes, ..view }
-    }
-
-    fn node_view(&self, node: &Node, now: Moment) -> NodeView {
-        let state = self.state(node, now);
-        let stands = matches!(state, NodeState::Up | NodeState::Stale);
-        NodeView {
-            target: Arc::clone(&node.target),
-            state,
-            last_outcome: node.last_outcome,
-            reason: Arc::clone(&node.reason),
-            last_scrape: node.last_scrape,
-            last_success: node.last_good.map(|m| m.unix),
-            last_seconds: node.last_seconds,
-            samples: node.samples,
-            ipv6: node.ipv6,
-            page: node.run.as_ref().filter(|_| stands).map(|run| Arc::clone(&run.page)),
-        }
-    }
-
-    /// Truth rule 5. A node whose last scrape was good gets one interval more: its next scrape is
-    /// only due when that has passed.
-    fn state(&self, node: &Node, now: Moment) -> NodeState {
-        let Some(good) = node.last_good else { return NodeState::Failed };
-        let age = now.uptime - good.uptime;
-        if node.last_outcome == Some(Outcome::Ok) {
-            if age <= self.stale_seconds + self.interval_seconds {
-                return NodeState::Up;
-            }
-        } else if age <= self.stale_seconds {
-            return NodeState::Stale;
-        }
-        NodeState::Failed
     }
 }
 
@@ -350,6 +346,12 @@ fn served_at(answer: &Answer<'_>) -> f64 {
     answer.date.map_or(answer.at.unix, |date| answer.at.unix.clamp(date, date + 1.0))
 }
 
+/// Rows of gauges that enter no sum (truth rule 6).
+fn unusable_gauges(page: &Page) -> usize {
+    let value = |row: &u16| page.values[usize::from(*row)];
+    page.layout.roles.gauges.iter().filter(|(row, _)| !Total::takes(value(row))).count()
+}
+
 /// Adds a page's gains to the cluster's counters (truth rules 1 and 8).
 fn count(counters: &mut [Total], lost: &mut [u32], page: &Page, gains: &delta::Gains) {
     for gain in &gains.gains {
@@ -357,26 +359,14 @@ fn count(counters: &mut [Total], lost: &mut [u32], page: &Page, gains: &delta::G
         let total = &mut counters[usize::from(row.slot)];
         total.add(gain.to);
         total.subtract(gain.from);
-        for histogram in &page.layout.roles.histograms {
-            if histogram.count_row == row.row {
-                lost[usize::from(histogram.family)] |= histogram.missing;
-            }
+        let histograms = &page.layout.roles.histograms;
+        if let Ok(at) = histograms.binary_search_by_key(&row.row, |h| h.count_row) {
+            lost[usize::from(histograms[at].family)] |= histograms[at].missing;
         }
     }
 }
 
 impl Inner {
-    fn forget(&mut self, now: Moment) {
-        self.left.retain(|_, left| now.uptime - left.at <= REMEMBERED_SECONDS);
-        let cap = self.nodes.len().max(REMEMBERED_AT_LEAST);
-        if self.left.len() > cap {
-            let mut times: Vec<f64> = self.left.values().map(|left| left.at).collect();
-            times.sort_unstable_by(f64::total_cmp);
-            let oldest_kept = times[times.len() - cap];
-            self.left.retain(|_, left| left.at >= oldest_kept);
-        }
-    }
-
     fn sweep_if_grown(&mut self) {
         let lines = self.interner.lines.len();
         if (lines as f64) < self.swept_at as f64 * SWEEP_GROWTH + SWEEP_AT_LEAST as f64 {
@@ -385,74 +375,10 @@ impl Inner {
         let shapes =
             self.nodes.values().filter_map(|node| node.shape.as_deref()).chain([&*self.template]);
         let runs = self.nodes.values().filter_map(|node| node.run.as_ref());
-        let layouts: Vec<&Layout> = runs
-            .chain(self.left.values().map(|left| &left.run))
-            .map(|run| &*run.page.layout)
-            .collect();
+        let layouts: Vec<&Layout> =
+            runs.chain(self.left.runs()).map(|run| &*run.page.layout).collect();
         self.interner.sweep(shapes, layouts.into_iter());
         self.swept_at = self.interner.lines.len();
-    }
-}
-
-impl Node {
-    fn new(target: &Target, left: Option<Left>, now: Moment) -> Node {
-        let run = left.filter(|l| now.uptime - l.at <= REMEMBERED_SECONDS).map(|l| l.run);
-        Node {
-            ipv6: target.is_ipv6(),
-            target: Arc::new(target.clone()),
-            run,
-            shape: None,
-            samples: 0,
-            last_outcome: None,
-            reason: Arc::from("not scraped yet"),
-            last_scrape: None,
-            last_seconds: 0.0,
-            last_good: None,
-        }
-    }
-
-    fn failed(&mut self, outcome: Outcome, reason: &str, now: Moment, seconds: f64) {
-        self.last_outcome = Some(outcome);
-        if *self.reason != *reason {
-            self.reason = Arc::from(reason);
-        }
-        self.last_scrape = Some(now.unix);
-        self.last_seconds = seconds;
-    }
-
-    fn stored(
-        &mut self,
-        page: Page,
-        shape: Arc<Shape>,
-        sighting: &Sighting,
-        held: Option<Box<[f64]>>,
-        samples: usize,
-        answer: &Answer<'_>,
-    ) {
-        self.run = Some(Run {
-            start: sighting.start,
-            last_good: answer.at.uptime,
-            page: Arc::new(page),
-            held,
-        });
-        self.shape = Some(shape);
-        self.samples = samples;
-        self.ipv6 = self.is_ipv6();
-        self.last_outcome = Some(Outcome::Ok);
-        if !self.reason.is_empty() {
-            self.reason = Arc::from("");
-        }
-        self.last_scrape = Some(answer.at.unix);
-        self.last_seconds = answer.seconds;
-        self.last_good = Some(answer.at);
-    }
-
-    /// Truth rule 7.
-    fn is_ipv6(&self) -> bool {
-        /// No IPv4 node comes near: the largest instances take some thousands of addresses.
-        const IPV6_TOTAL: f64 = 1_099_511_627_776.0;
-        let total = self.run.as_ref().and_then(|run| run.page.total());
-        self.target.is_ipv6() || total.is_some_and(|t| t.is_finite() && t >= IPV6_TOTAL)
     }
 }
 

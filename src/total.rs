@@ -3,8 +3,8 @@
 
 use crate::number;
 
-/// Integers beyond this leave the exact part: 2^120 leaves i128 room for a hundred such addends.
-const EXACT_LIMIT: f64 = 1.329_227_995_784_916e36;
+/// Values from here on are no figures of a node: 2^80. A sum of 2^47 of them still fits an i128.
+const LIMIT: f64 = 1.208_925_819_614_629_2e24;
 
 /// A running sum. Whole parts add up exactly; fractional parts by Neumaier's compensated sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -15,18 +15,17 @@ pub struct Total {
 }
 
 impl Total {
-    /// Adds a value. NaN and infinities are passed over: callers keep them out and count them.
+    /// Whether a value can be added: finite, and below 2^80.
+    pub fn takes(value: f64) -> bool {
+        value.abs() < LIMIT
+    }
+
+    /// Adds a value. One that it does not take is passed over: callers count these.
     pub fn add(&mut self, value: f64) {
-        if !value.is_finite() {
-            return;
-        }
-        if value.abs() < EXACT_LIMIT {
+        if Total::takes(value) {
             let whole = value.trunc();
-            // In range by the check above; the conversion saturates and cannot wrap.
             self.whole = self.whole.saturating_add(whole as i128);
             self.add_fraction(value - whole);
-        } else {
-            self.add_fraction(value);
         }
     }
 

@@ -18,13 +18,16 @@ pub enum FamilyId {
     Other(u32),
 }
 
-/// A family that the catalogue does not know. It appears in node detail `full` alone and is never
-/// aggregated (truth rule 9).
+/// A sample name that the catalogue does not know. It appears in node detail `full` alone and is
+/// never aggregated (truth rule 9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherFamily {
-    /// Its name on the nodes' pages.
+    /// The sample name on the nodes' pages.
     pub name: Arc<str>,
-    /// As declared; `Untyped` when never declared or once two nodes disagreed.
+    /// Its family: the same name, or what precedes `_bucket`, `_sum` or `_count` where that is
+    /// declared a histogram or a summary.
+    pub family: Arc<str>,
+    /// The family's type as declared; `Untyped` when never declared or once two nodes disagreed.
     pub kind: Kind,
 }
 
@@ -244,7 +247,7 @@ impl NodeView {
     }
 }
 
-/// The name of a family of a view.
+/// The name of a family of a view, for one that is not catalogued that of its samples.
 pub fn family_name(view: &View, id: FamilyId) -> &str {
     match id {
         FamilyId::Known(index) => known(index).name,

@@ -2,7 +2,10 @@
 //! baseline that the last good scrape left, and a new page. Goes out: gains and the new baseline.
 //! Never: a view, a clock, a negative gain.
 
+use crate::total::Total;
 use crate::view::{CounterRow, Page};
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
 
 /// How much younger than the gap since the last good scrape a process must be to count as new:
 /// start times wobble by clock ticks and by whole seconds of `btime` (truth rule 3).
@@ -11,7 +14,7 @@ const START_WOBBLE_SECONDS: f64 = 2.0;
 /// What is kept of a process between good scrapes, under its node's name.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
-    /// process_start_time_seconds of the last good page that served a usable one.
+    /// process_start_time_seconds as its pages last served a usable one.
     pub start: Option<f64>,
     /// Uptime of this exporter, in seconds, at the last good scrape.
     pub last_good: f64,
@@ -30,6 +33,11 @@ pub struct Sighting {
     pub served_at: f64,
     /// Uptime of this exporter, in seconds.
     pub uptime: f64,
+    /// What is remembered was remembered under another name or at another address.
+    pub elsewhere: bool,
+    /// Seconds for which a process of this node would have been noticed and not forgotten; at most
+    /// the uptime.
+    pub watched: f64,
 }
 
 impl Sighting {
@@ -41,7 +49,8 @@ impl Sighting {
 /// Whose counters a page holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
-    /// Seen for the first time, and older than we are: a baseline, no gain (rule 4).
+    /// Seen for the first time, and older than our memory: a baseline, no gain (rule 4). Also an old
+    /// process that took over a name or an address from another one.
     Unknown,
     /// Began while we watched: every series counts from zero (rules 3 and 4).
     New,
@@ -55,16 +64,23 @@ pub enum Process {
 pub fn process_of(run: Option<&Run>, now: &Sighting) -> Process {
     let Some(run) = run else {
         return match now.age() {
-            Some(age) if age < now.uptime => Process::New,
+            Some(age) if age < now.watched => Process::New,
             _ => Process::Unknown,
         };
     };
     match (run.start, now.start) {
         (Some(before), Some(start)) => {
-            let moved = before.to_bits() != start.to_bits();
             let gap = now.uptime - run.last_good;
             let young = now.served_at - start < gap + START_WOBBLE_SECONDS;
-            if moved && young { Process::New } else { Process::Same }
+            if before.to_bits() == start.to_bits() {
+                Process::Same
+            } else if young {
+                Process::New
+            } else if now.elsewhere && (start - before).abs() > START_WOBBLE_SECONDS {
+                Process::Unknown
+            } else {
+                Process::Same
+            }
         }
         _ => Process::Unvouched,
     }
@@ -88,7 +104,7 @@ pub struct Gains {
     pub gains: Vec<Gain>,
     /// The new page's baselines, where they differ from its values.
     pub held: Option<Box<[f64]>>,
-    /// Values that are no counts: NaN, infinite or negative (rule 6).
+    /// Values that are no counts: negative, or none that [`Total`] takes (rule 6).
     pub unusable: usize,
     /// Whether the whole page was counted from zero after an earlier one.
     pub restarted: bool,
@@ -113,11 +129,11 @@ pub fn gains(run: Option<&Run>, process: Process, page: &Page) -> Gains {
     };
     out.restarted = process == Process::New && run.is_some();
 
-    let mut fallen_groups: Vec<u16> = Vec::new();
+    let mut fallen_groups: HashSet<u16, RandomState> = HashSet::default();
     if process == Process::Same {
         for (row, base) in counters.iter().zip(&before) {
-            if base.is_some_and(|b| fell(row, b)) && !fallen_groups.contains(&row.group) {
-                fallen_groups.push(row.group);
+            if base.is_some_and(|b| fell(row, b)) {
+                fallen_groups.insert(row.group);
             }
         }
         out.resets = fallen_groups.len();
@@ -152,7 +168,7 @@ pub fn gains(run: Option<&Run>, process: Process, page: &Page) -> Gains {
 
 /// Whether a value is a count. Anything else enters no sum and leaves the baseline alone.
 fn usable(value: f64) -> bool {
-    value.is_finite() && value >= 0.0
+    Total::takes(value) && value >= 0.0
 }
 
 /// The baseline of each counter of the new page; `None` where its series was not on the page before.
@@ -168,7 +184,7 @@ fn baselines(run: Option<&Run>, page: &Page) -> Vec<Option<f64>> {
             .map(|c| Some(values[usize::from(c.row)]))
             .collect();
     }
-    let before: hashbrown::HashMap<u32, f64, foldhash::fast::RandomState> = run
+    let before: HashMap<u32, f64, RandomState> = run
         .page
         .layout
         .roles

@@ -28,7 +28,8 @@ fn page(layout: &Arc<Layout>, values: &[f64]) -> Page {
 /// One good scrape of `page` at `uptime`, by a process that began at `start` (unix seconds; this
 /// exporter began at 1000). Returns what was gained per series.
 fn scrape(run: &mut Option<Run>, start: Option<f64>, uptime: f64, page: Page) -> Vec<(u32, f64)> {
-    let sighting = Sighting { start, served_at: 1000.0 + uptime, uptime };
+    let sighting =
+        Sighting { start, served_at: 1000.0 + uptime, uptime, elsewhere: false, watched: uptime };
     let process = process_of(run.as_ref(), &sighting);
     let found = gains(run.as_ref(), process, &page);
     let gained = found
@@ -78,7 +79,13 @@ fn rule_3_the_nodes_own_date_decides_when_its_clock_is_stepped() {
     let one = layout(&[(1, 0)]);
     let run = Run { start: OLD, last_good: 30.0, page: Arc::new(page(&one, &[1.0])), held: None };
     // The node's clock was set one hour ahead: start time and Date moved together.
-    let now = Sighting { start: Some(3610.0), served_at: 4660.0, uptime: 60.0 };
+    let now = Sighting {
+        start: Some(3610.0),
+        served_at: 4660.0,
+        uptime: 60.0,
+        elsewhere: false,
+        watched: 60.0,
+    };
     assert_eq!(process_of(Some(&run), &now), Process::Same);
 }
 

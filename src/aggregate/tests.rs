@@ -118,10 +118,11 @@ fn versions_beyond_twenty_and_odd_ones_count_under_other() {
     nodes.push(node("silent", Some([0.0; 3]), None));
     nodes.push(node("down", None, Some("v9.9.9")));
     let versions = samples(&view(nodes), "vpccni_cluster_nodes_by_cni_version");
-    assert_eq!(versions.len(), 21);
+    assert_eq!(versions.len(), 22);
     let of = |name: &str| versions.iter().find(|(labels, _)| labels == name).map(|(_, n)| *n);
     assert_eq!(of("version=v1.00.0"), Some(30.0));
     assert_eq!(of("version=v1.19.0"), Some(11.0));
-    // v1.20 to v1.24 with 10 to 6 nodes, the odd one, and the single one that serves no version.
-    assert_eq!(of("version=other"), Some(10.0 + 9.0 + 8.0 + 7.0 + 6.0 + 1.0 + 1.0));
+    // v1.20 to v1.24 with 10 to 6 nodes, and the odd one.
+    assert_eq!(of("version=other"), Some(10.0 + 9.0 + 8.0 + 7.0 + 6.0 + 1.0));
+    assert_eq!(of("version=unknown"), Some(1.0));
 }

@@ -49,24 +49,28 @@ impl Publisher {
         let mut made: Option<Instant> = None;
         let mut line: Option<Instant> = None;
         loop {
-            let first = rounds.borrow().closed == 0;
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = rounds.changed() => match changed {
                     Ok(()) => {
                         let now = *rounds.borrow_and_update();
-                        self.shared.readiness.rounds_closed(now.closed, now.last_seconds);
+                        self.shared.readiness.rounds_closed(
+                            now.closed,
+                            now.last_closed.uptime,
+                            now.last_seconds,
+                        );
                         if now.closed == 1 {
                             self.note(&now);
                         }
                         // The first view is due at once; later ones keep to the interval.
-                        if !first { continue }
+                        if made.is_some() { continue }
                     }
                     Err(_) => return,
                 },
                 changed = targets.changed() => {
                     if changed.is_err() { return }
                     let list = targets.borrow_and_update();
+                    self.shared.readiness.unread(&list.unread);
                     if list.synced {
                         self.shared.readiness.synced(list.list.len());
                     }

@@ -1,7 +1,7 @@
 //! A `file_sd` file of Prometheus, JSON or YAML. Comes in: its bytes. Goes out: targets, or what is
 //! wrong where. Never: half a file.
 
-use super::{BadAddress, Defaults, address};
+use super::{BadAddress, Defaults, Names, address};
 use crate::model::{NodeName, Source, Target, TargetLabels};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -93,25 +93,36 @@ pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Parsed, 
     };
     let mut parsed = Parsed::default();
     let mut texts = Texts::default();
+    let mut addresses = Vec::new();
+    let mut of_targets = Vec::new();
     for (number, group) in (1..).zip(groups) {
         let place = Place { file: name, group: number };
-        let shared = place.labels(group.labels.unwrap_or_default(), defaults, &mut texts)?;
+        let shared =
+            Arc::new(place.labels(group.labels.unwrap_or_default(), defaults, &mut texts)?);
         parsed.labels_dropped += shared.dropped;
         for text in group.targets.unwrap_or_default() {
             // The text is the label __address__ of this one target, and so wins over the group's.
-            let (host, port) = address(&text, defaults.port).map_err(|source| {
-                FileError::Address { file: name.to_owned(), group: number, source }
-            })?;
-            parsed.targets.push(Target {
-                node: shared.node.clone().unwrap_or_else(|| Arc::from(host.as_str())),
-                host: host.into(),
-                port,
-                path: Arc::clone(&shared.path),
-                labels: shared.labels.clone(),
-                source: Source::File,
-            });
+            addresses.push(address(&text, defaults.port).map_err(|source| FileError::Address {
+                file: name.to_owned(),
+                group: number,
+                source,
+            })?);
+            of_targets.push(Arc::clone(&shared));
         }
     }
+    let names = Names::of(&addresses);
+    parsed.targets = addresses
+        .iter()
+        .zip(of_targets)
+        .map(|((host, port), shared)| Target {
+            node: shared.node.clone().unwrap_or_else(|| names.name(host, *port)),
+            host: host.as_str().into(),
+            port: *port,
+            path: Arc::clone(&shared.path),
+            labels: shared.labels.clone(),
+            source: Source::File,
+        })
+        .collect();
     Ok(parsed)
 }
 

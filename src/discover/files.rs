@@ -132,6 +132,11 @@ fn read(path: &Path) -> Option<Result<Vec<u8>, String>> {
 pub(super) struct Known {
     files: BTreeMap<PathBuf, KnownFile>,
     hasher: RandomState,
+    /// Patterns and places that had nothing to read the last time.
+    missing: Vec<String>,
+    /// Everything was read well once. From then on what breaks keeps its last good targets, and what
+    /// goes is gone.
+    complete: bool,
 }
 
 #[derive(Debug, Default)]
@@ -166,7 +171,24 @@ impl Known {
             let name = path.display().to_string();
             self.files.entry(path).or_default().take(&name, content, defaults, observe, hasher);
         }
+        self.missing = empty;
+        self.missing.extend(unlisted.into_iter().map(|(place, _)| place.display().to_string()));
         observe.labels_dropped(self.files.values().map(|file| file.parsed.labels_dropped).sum());
+    }
+
+    /// Files, patterns and places that wait for their first good reading: until then the targets are
+    /// not all of them.
+    pub(super) fn unread(&mut self) -> Vec<String> {
+        let broken = self.files.iter().filter(|(_, file)| file.content.is_none());
+        let mut unread: Vec<String> = broken
+            .map(|(path, _)| path.display().to_string())
+            .chain(self.missing.clone())
+            .collect();
+        self.complete |= unread.is_empty();
+        if self.complete {
+            unread.clear();
+        }
+        unread
     }
 
     /// All targets, file by file in order of their paths.

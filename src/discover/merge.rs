@@ -1,31 +1,28 @@
-//! One target per node name. Comes in: targets of all sources. Goes out: the sorted list and how many
-//! lost their name to another. Never: two targets of one name.
+//! One target per node name and per address. Comes in: targets of all sources. Goes out: the sorted
+//! list and how many lost their name or address to another. Never: two targets of one name, nor one
+//! process under two names: it would count twice.
 
-use crate::model::{NodeName, Target, Targets};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use crate::model::{NodeName, Target};
+use std::collections::{BTreeMap, HashSet};
 
 /// A later source wins over an earlier one (`Source`'s order); within a source the first one does.
 pub(super) fn merge(
     fixed: impl Iterator<Item = Target>,
     files: impl Iterator<Item = Target>,
-) -> Targets {
+) -> (Vec<Target>, usize) {
     let mut by_name: BTreeMap<NodeName, Target> = BTreeMap::new();
+    let mut places = HashSet::new();
     let mut losers = 0;
-    for target in fixed.chain(files) {
-        match by_name.entry(target.node.clone()) {
-            Entry::Vacant(place) => {
-                place.insert(target);
-            }
-            Entry::Occupied(mut place) => {
-                losers += 1;
-                if target.source > place.get().source {
-                    place.insert(target);
-                }
-            }
+    for target in files.chain(fixed) {
+        let place = (target.host.clone(), target.port);
+        if by_name.contains_key(&target.node) || places.contains(&place) {
+            losers += 1;
+        } else {
+            places.insert(place);
+            by_name.insert(target.node.clone(), target);
         }
     }
-    Targets { list: by_name.into_values().collect(), losers, synced: true }
+    (by_name.into_values().collect(), losers)
 }
 
 #[cfg(test)]
@@ -37,7 +34,7 @@ mod tests {
     fn target(node: &str, port: u16, source: Source) -> Target {
         Target {
             node: node.into(),
-            host: node.into(),
+            host: "10.0.0.1".into(),
             port,
             path: "/metrics".into(),
             labels: Default::default(),
@@ -51,28 +48,38 @@ mod tests {
         let files = [target("b", 3, Source::File), target("b", 4, Source::File)];
         let merged = merge(fixed.into_iter(), files.into_iter());
         let list = vec![target("a", 2, Source::Static), target("b", 3, Source::File)];
-        assert_eq!(merged, Targets { list, losers: 2, synced: true });
+        assert_eq!(merged, (list, 2));
+    }
+
+    #[test]
+    fn one_address_under_two_names_is_one_node() {
+        let fixed = [target("10.0.0.1", 61678, Source::Static)];
+        let files = [target("ip-10-0-0-1", 61678, Source::File)];
+        let merged = merge(fixed.into_iter(), files.into_iter());
+        assert_eq!(merged, (vec![target("ip-10-0-0-1", 61678, Source::File)], 1));
     }
 
     proptest! {
         #[test]
-        fn prop_each_name_is_there_once_in_order_with_its_first_target_of_the_highest_source(
-            fixed in prop::collection::vec(("[a-d]", 1u16..), 0..8),
-            files in prop::collection::vec(("[a-d]", 1u16..), 0..8),
+        fn prop_names_and_addresses_are_there_once_in_order_and_nobody_loses_without_a_winner(
+            fixed in prop::collection::vec(("[a-d]", 1u16..5), 0..8),
+            files in prop::collection::vec(("[a-d]", 1u16..5), 0..8),
         ) {
             let of = |pairs: &[(String, u16)], source| -> Vec<Target> {
                 pairs.iter().map(|(node, port)| target(node, *port, source)).collect()
             };
             let (fixed, files) = (of(&fixed, Source::Static), of(&files, Source::File));
-            let merged = merge(fixed.iter().cloned(), files.iter().cloned());
-            prop_assert_eq!(merged.list.len() + merged.losers, fixed.len() + files.len());
-            prop_assert!(merged.list.windows(2).all(|pair| pair[0].node < pair[1].node));
-            for lost in fixed.iter().chain(&files) {
-                prop_assert!(merged.list.iter().any(|kept| kept.node == lost.node));
-            }
-            for kept in &merged.list {
-                let mut best = files.iter().chain(&fixed).filter(|t| t.node == kept.node);
-                prop_assert_eq!(Some(kept), best.next());
+            let (list, losers) = merge(fixed.iter().cloned(), files.iter().cloned());
+            prop_assert_eq!(list.len() + losers, fixed.len() + files.len());
+            prop_assert!(list.windows(2).all(|pair| pair[0].node < pair[1].node));
+            let ports: HashSet<u16> = list.iter().map(|kept| kept.port).collect();
+            prop_assert_eq!(ports.len(), list.len());
+            // Whoever is not there lost to one that came before it.
+            let order: Vec<&Target> = files.iter().chain(&fixed).collect();
+            for (at, lost) in order.iter().enumerate() {
+                let kept = list.iter().any(|kept| kept == *lost);
+                let winner = |w: &&Target| (w.node == lost.node || w.port == lost.port) && list.contains(w);
+                prop_assert!(kept || order[..at].iter().any(winner));
             }
         }
     }

@@ -61,7 +61,7 @@ impl Metrics {
             dropped: gauge(
                 registry,
                 "vpccni_exporter_discovery_targets_dropped",
-                "Targets that lost their node's name to another target.",
+                "Targets that lost their node's name or their address to another target.",
             ),
             labels_dropped: gauge(
                 registry,
@@ -200,7 +200,10 @@ mod tests {
         let observe = Observe::new();
         let list =
             vec![target("a", Source::File), target("b", Source::Static), target("c", Source::File)];
-        observe.targets_changed(&Targets { list, losers: 4, synced: true }, 1_700_000_000.5);
+        observe.targets_changed(
+            &Targets { list, losers: 4, synced: true, ..Targets::default() },
+            1_700_000_000.5,
+        );
         let of = |source| observe.discover.targets.with_label_values(&[source]).get();
         assert_eq!((of("static"), of("file")), (1, 2));
         assert_eq!(observe.discover.dropped.get(), 4);

@@ -1,8 +1,11 @@
-//! Events of the store: what storing a page was like comes in, counters move. No log line a page:
-//! the round's line says how the fleet is doing.
+//! Events of the store: what storing a page was like comes in, counters move. Never: a log line a
+//! page; the round's line says how the fleet is doing.
 
+use super::limit::Limiter;
 use super::{Observe, counters, gauge};
 use prometheus::{IntCounter, IntGauge, Registry};
+use std::time::Duration;
+use tracing::warn;
 
 /// Why something of a page is not in the figures. The closed set behind the label `rule`.
 const RULES: [&str; 2] = ["folded", "non_finite"];
@@ -22,6 +25,7 @@ pub(crate) struct Metrics {
     resets: IntCounter,
     lines: IntGauge,
     series: IntGauge,
+    cut: Limiter,
 }
 
 impl Metrics {
@@ -35,13 +39,13 @@ impl Metrics {
         let dropped = counters(
             registry,
             "vpccni_exporter_dropped_samples_total",
-            "Samples kept out of the figures by rule: folded (added to another row) or non_finite (a counter that is NaN, infinite or negative).",
+            "Samples kept out of the figures by rule: folded (added to another row) or non_finite (NaN, infinite or beyond 2^80, or a negative counter).",
             "rule",
         );
         let events = counters(
             registry,
             "vpccni_exporter_baseline_events_total",
-            "What pages said about the processes that served them: first_seen (older than this exporter: a baseline), restart (counted from zero), series_reset (one series fell on its own).",
+            "What pages said about the processes that served them: first_seen (older than what this exporter remembers: a baseline), restart (counted from zero), series_reset (one series fell on its own).",
             "event",
         );
         Metrics {
@@ -62,6 +66,8 @@ impl Metrics {
                 "vpccni_exporter_interned_series",
                 "Distinct series of nodes' pages that are kept.",
             ),
+            // It holds until the process ends: a reminder is enough.
+            cut: Limiter::new(1, Duration::from_secs(3_600)),
         }
     }
 }
@@ -80,7 +86,13 @@ impl Observe {
     }
 
     /// A view was taken: how much is interned now.
-    pub(crate) fn interned(&self, lines: usize, series: usize) {
+    pub(crate) fn interned(&self, lines: usize, series: usize, families_cut: bool) {
+        if families_cut && let Some(unsaid) = self.store.cut.allow() {
+            warn!(
+                unsaid,
+                "nodes serve more families than can be kept that the catalogue does not know: some are not shown with --node.detail=full"
+            );
+        }
         self.store.lines.set(i64::try_from(lines).unwrap_or(i64::MAX));
         self.store.series.set(i64::try_from(series).unwrap_or(i64::MAX));
     }
@@ -95,7 +107,7 @@ pub(crate) struct PageStored {
     pub(crate) misses: usize,
     /// Rows that were added to another row.
     pub(crate) folded: usize,
-    /// Counters that were no counts.
+    /// Values that enter no figure.
     pub(crate) unusable: usize,
     /// Whether the page was counted from zero after an earlier one.
     pub(crate) restarted: bool,

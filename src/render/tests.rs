@@ -23,7 +23,7 @@ fn view_of(pages: &[(&str, &str)]) -> View {
         source: Source::File,
     };
     let list = pages.iter().map(|(name, _)| target(name)).collect();
-    store.retarget(&Targets { list, losers: 0, synced: true }, now);
+    store.retarget(&Targets { list, synced: true, ..Targets::default() }, now);
     for (name, page) in pages {
         let answer = Answer { body: page.as_bytes(), date: None, at: now, seconds: 0.25 };
         if !page.is_empty() {

@@ -15,7 +15,7 @@ fn targets(names: impl IntoIterator<Item = usize>) -> Targets {
         labels: Default::default(),
         source: Source::File,
     };
-    Targets { list: names.into_iter().map(target).collect(), losers: 0, synced: true }
+    Targets { list: names.into_iter().map(target).collect(), synced: true, ..Targets::default() }
 }
 
 fn start_all(plan: &mut Plan, now: f64) -> Vec<Start> {

@@ -133,7 +133,7 @@ struct Rig {
 fn list(nodes: &[&Node]) -> Arc<Targets> {
     let mut list: Vec<Target> = nodes.iter().map(|node| node.target.clone()).collect();
     list.sort_by(|a, b| a.node.cmp(&b.node));
-    Arc::new(Targets { list, losers: 0, synced: true })
+    Arc::new(Targets { list, synced: true, ..Targets::default() })
 }
 
 fn rig(concurrency: u32) -> Rig {
@@ -184,8 +184,8 @@ impl Rig {
 
 #[tokio::test]
 async fn the_first_round_brings_every_node_an_outcome_and_the_store_its_pages() {
-    let good = node("a", Some("a_total 1\n")).await;
-    let broken = node("b", Some("a_total\n")).await;
+    let good = node("a", Some("awscni_a 1\n")).await;
+    let broken = node("b", Some("awscni_a\n")).await;
     let mut gone = node("c", None).await;
     gone.serving.abort();
     while !gone.serving.is_finished() {
@@ -218,7 +218,7 @@ async fn no_targets_are_a_first_round_too() {
 
 #[tokio::test]
 async fn nodes_are_scraped_round_after_round_with_one_request_at_a_time() {
-    let good = node("a", Some("a_total 1\n")).await;
+    let good = node("a", Some("awscni_a 1\n")).await;
     let hangs = node("b", None).await;
     let mut rig = rig(4);
     rig.targets.send_replace(list(&[&good, &hangs]));
@@ -235,7 +235,7 @@ async fn nodes_are_scraped_round_after_round_with_one_request_at_a_time() {
 async fn many_nodes_share_few_places_without_waiting_for_ticks() {
     let mut nodes = Vec::new();
     for number in 0..60 {
-        nodes.push(node(&format!("n{number:02}"), Some("a_total 1\n")).await);
+        nodes.push(node(&format!("n{number:02}"), Some("awscni_a 1\n")).await);
     }
     let mut rig = rig(2);
     rig.targets.send_replace(list(&nodes.iter().collect::<Vec<_>>()));
@@ -258,7 +258,7 @@ async fn most_nodes_timing_out_is_told_of() {
 #[tokio::test]
 async fn who_leaves_while_it_is_scraped_is_forgotten_and_who_joins_is_scraped() {
     let hangs = node("a", None).await;
-    let good = node("b", Some("a_total 1\n")).await;
+    let good = node("b", Some("awscni_a 1\n")).await;
     let mut rig = rig(4);
     rig.targets.send_replace(list(&[&hangs]));
     while hangs.asked.load(Ordering::SeqCst) == 0 {

@@ -3,6 +3,7 @@
 //! atomics, whatever hangs), liveness that depends on anything but this process.
 
 use super::{Shared, text};
+use crate::model::short;
 use arc_swap::ArcSwapOption;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A view that is older than so many scrape intervals is not fit to be served: rounds have stopped.
+/// A view or a round that is older than so many scrape intervals means that its stage has stopped:
+/// a round closes within two.
 const STALE_INTERVALS: f64 = 3.0;
 
 /// What the app tells, for the probes and the status page.
@@ -19,9 +21,11 @@ const STALE_INTERVALS: f64 = 3.0;
 pub struct Readiness {
     interval: f64,
     synced: AtomicBool,
+    unread: ArcSwapOption<String>,
     targets: AtomicUsize,
     rounds: AtomicU64,
     last_round: Seconds,
+    last_closed: Seconds,
     last_published: Seconds,
     note: ArcSwapOption<String>,
 }
@@ -41,9 +45,11 @@ impl Readiness {
         Readiness {
             interval: interval.as_secs_f64(),
             synced: AtomicBool::new(false),
+            unread: ArcSwapOption::empty(),
             targets: AtomicUsize::new(0),
             rounds: AtomicU64::new(0),
             last_round: Seconds::unknown(),
+            last_closed: Seconds::unknown(),
             last_published: Seconds::unknown(),
             note: ArcSwapOption::empty(),
         }
@@ -56,8 +62,15 @@ impl Readiness {
         self.synced.store(true, Ordering::Release);
     }
 
-    /// So many rounds have closed since the process began, the last one after so many seconds.
-    pub fn rounds_closed(&self, rounds: u64, last_seconds: f64) {
+    /// These sources have not been read well yet. To be told until the list is synced.
+    pub fn unread(&self, sources: &[String]) {
+        self.unread.store((!sources.is_empty()).then(|| Arc::new(sources.join(", "))));
+    }
+
+    /// So many rounds have closed since the process began, the last one at this uptime after so many
+    /// seconds.
+    pub fn rounds_closed(&self, rounds: u64, uptime: f64, last_seconds: f64) {
+        self.last_closed.set(uptime);
         self.last_round.set(last_seconds);
         self.rounds.store(rounds, Ordering::Release);
     }
@@ -86,7 +99,12 @@ impl Readiness {
 
     fn judge(&self, uptime: f64) -> (bool, String) {
         let Some(targets) = self.targets() else {
-            return (false, "discovery has not read all of its sources yet".to_owned());
+            let mut reason = "discovery has not read all of its sources yet".to_owned();
+            if let Some(unread) = &*self.unread.load() {
+                reason.push_str(": --discover.file ");
+                reason.push_str(short(unread));
+            }
+            return (false, reason);
         };
         if targets == 0 {
             return (true, "0 targets: discovery is complete and found no node".to_owned());
@@ -99,14 +117,16 @@ impl Readiness {
             };
             return (false, reason);
         };
-        let age = (uptime - published).max(0.0);
-        let limit = STALE_INTERVALS * self.interval;
-        if age > limit {
-            let reason = format!(
-                "the view is {age:.0} s old, more than {STALE_INTERVALS} scrape intervals: \
-                 rounds or publishing have stopped"
-            );
-            return (false, reason);
+        let closed = self.last_closed.get().unwrap_or(published);
+        let stages = [("the view was made", published), ("a round closed", closed)];
+        for (what, at) in stages {
+            let age = uptime - at;
+            if age > STALE_INTERVALS * self.interval {
+                let reason = format!(
+                    "{what} {age:.0} s ago the last time, more than {STALE_INTERVALS} scrape intervals"
+                );
+                return (false, reason);
+            }
         }
         (true, format!("{targets} targets, {} rounds closed", self.rounds()))
     }
@@ -185,7 +205,7 @@ mod tests {
         assert_eq!(told(&readiness, 1.0), not("discovery has not read all of its sources yet"));
         readiness.synced(7);
         assert_eq!(told(&readiness, 1.0), not("the first round over 7 targets has not closed yet"));
-        readiness.rounds_closed(1, 0.5);
+        readiness.rounds_closed(1, 1.0, 0.5);
         assert_eq!(
             told(&readiness, 1.0),
             not("the first round has closed; its view is being made")
@@ -203,18 +223,27 @@ mod tests {
     }
 
     #[test]
-    fn a_view_of_more_than_three_intervals_is_not_ready() {
+    fn what_is_not_read_yet_is_named() {
+        let readiness = readiness();
+        readiness.unread(&["/a.json".to_owned(), "/b/*.yml".to_owned()]);
+        let (ready, reason) = told(&readiness, 1.0);
+        assert!(!ready && reason.ends_with("yet: --discover.file /a.json, /b/*.yml"), "{reason}");
+    }
+
+    #[test]
+    fn a_view_or_a_round_older_than_three_intervals_is_not_ready() {
         let readiness = readiness();
         readiness.synced(1);
-        readiness.rounds_closed(1, 0.5);
+        readiness.rounds_closed(1, 5.0, 0.5);
         readiness.published(10.0);
+        assert!(told(&readiness, 95.0).0);
+        let old = |what: &str| {
+            (false, format!("{what} 91 s ago the last time, more than 3 scrape intervals"))
+        };
+        assert_eq!(told(&readiness, 96.0), old("a round closed"));
+        readiness.rounds_closed(2, 96.0, 0.5);
         assert!(told(&readiness, 100.0).0);
-        let (ready, reason) = told(&readiness, 101.0);
-        assert!(!ready);
-        assert_eq!(
-            reason,
-            "the view is 91 s old, more than 3 scrape intervals: rounds or publishing have stopped"
-        );
+        assert_eq!(told(&readiness, 101.0), old("the view was made"));
         readiness.published(101.0);
         assert!(told(&readiness, 101.0).0);
     }

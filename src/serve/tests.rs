@@ -400,7 +400,7 @@ async fn probes_follow_the_state() {
     assert_eq!(unready.status, 503);
     assert_eq!(unready.text(), "not ready: discovery has not read all of its sources yet\n");
     site.shared.readiness.synced(2);
-    site.shared.readiness.rounds_closed(1, 0.5);
+    site.shared.readiness.rounds_closed(1, 0.5, 0.5);
     assert_eq!(site.get("/readyz").await.status, 503);
     site.shared.publish(published());
     let ready = site.get("/readyz").await;
@@ -409,7 +409,7 @@ async fn probes_follow_the_state() {
     site.shared.readiness.published(site.shared.uptime() - 91.0);
     let stale = site.get("/readyz").await;
     assert_eq!(stale.status, 503);
-    assert!(stale.text().starts_with("not ready: the view is 91 s old"), "{}", stale.text());
+    assert!(stale.text().starts_with("not ready: the view was made 91 s ago"), "{}", stale.text());
     assert_eq!(site.get("/livez").await.status, 200);
 }
 
@@ -426,7 +426,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
     });
     assert_eq!(status, before);
     site.shared.readiness.synced(2);
-    site.shared.readiness.rounds_closed(1, 0.5);
+    site.shared.readiness.rounds_closed(1, 0.5, 0.5);
     let published = published();
     let gzip = published.cluster.deflate.len()
         + published.node.iter().map(|part| part.deflate.len()).sum::<usize>();

@@ -23,12 +23,12 @@ pub(super) enum Canonical<'a> {
     Ignored,
 }
 
-/// A label value over `--scrape.max-label-length`.
+/// A name or a label value over `--scrape.max-label-length`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLong {
-    /// The label's name.
-    pub(super) label: String,
-    /// Bytes that its value has.
+    /// Which one.
+    pub(super) what: String,
+    /// Bytes that it has.
     pub(super) length: usize,
 }
 
@@ -45,8 +45,13 @@ pub(super) fn canonical<'a>(
     if let Some((family, _)) = known {
         folded = fold(FAMILIES[usize::from(family)].fold, &mut labels);
     }
+    let names = [("the metric's name", name)].into_iter();
+    let names = names.chain(labels.iter().map(|(label, _)| ("a label's name", &**label)));
+    if let Some((what, name)) = names.into_iter().find(|(_, name)| name.len() > max_label_length) {
+        return Err(TooLong { what: what.to_owned(), length: name.len() });
+    }
     if let Some((label, value)) = labels.iter().find(|(_, v)| v.len() > max_label_length) {
-        return Err(TooLong { label: label.to_string(), length: value.len() });
+        return Err(TooLong { what: format!("label {label} of {name}"), length: value.len() });
     }
     if name == catalog::START_TIME && labels.is_empty() {
         return Ok(Canonical::Start);
@@ -54,13 +59,22 @@ pub(super) fn canonical<'a>(
     if !name.starts_with(catalog::PREFIX) {
         return Ok(Canonical::Ignored);
     }
-    for (label, _) in &mut labels {
-        if RESERVED.contains(&&**label) {
-            *label = Cow::Owned(format!("exported_{label}"));
+    for at in 0..labels.len() {
+        if RESERVED.contains(&&*labels[at].0) {
+            let mut free = format!("exported_{}", labels[at].0);
+            while labels.iter().any(|(label, _)| *label == free) {
+                free.insert_str(0, "exported_");
+            }
+            labels[at].0 = Cow::Owned(free);
         }
     }
     labels.sort();
     let Some((family, suffix)) = known else { return Ok(Canonical::Other { labels }) };
+    if suffix == Suffix::Bucket {
+        for (_, le) in labels.iter_mut().filter(|(name, _)| name == "le") {
+            *le = bound_text(std::mem::take(le));
+        }
+    }
     let has = |label: &str| labels.iter().any(|(name, _)| name == label);
     let fits = match (FAMILIES[usize::from(family)].kind, suffix) {
         (Kind::Histogram, Suffix::None) => false,
@@ -158,6 +172,18 @@ fn slot(family: u16, suffix: Suffix, labels: &[(Cow<'_, str>, Cow<'_, str>)]) ->
         (Rule::Histogram, Suffix::Count) => Slot::Counter(first + catalog::HISTOGRAM_COUNT),
         (Rule::Histogram, Suffix::Sum) => Slot::Counter(first + catalog::HISTOGRAM_SUM),
         _ => Slot::None,
+    }
+}
+
+/// A bound in the one spelling that we know for its number.
+pub(super) fn bound_text(le: Cow<'_, str>) -> Cow<'_, str> {
+    match number::parse(le.as_bytes()) {
+        Some(bound) => {
+            let mut out = Vec::new();
+            number::write(&mut out, bound);
+            Cow::Owned(String::from_utf8(out).unwrap_or_default())
+        }
+        None => le,
     }
 }
 

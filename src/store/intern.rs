@@ -50,6 +50,20 @@ pub(super) struct Reading {
     pub(super) misses: usize,
 }
 
+impl Reading {
+    /// Refuses the page of another program. Taken for zeros, it would drop gauges now and burst
+    /// counters with the next good page.
+    pub(super) fn of_ipamd(self) -> Result<Reading, Refusal> {
+        if self.kept > 0 {
+            return Ok(self);
+        }
+        Err(Refusal::Parse(format!(
+            "none of the {} samples is ipamd's (awscni_…): is another program at this address?",
+            self.samples
+        )))
+    }
+}
+
 /// The interned lines, series and families of this process.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
@@ -58,6 +72,7 @@ pub(super) struct Interner {
     series_ids: HashTable<u32>,
     free_series: Vec<u32>,
     others: Arc<Vec<OtherFamily>>,
+    others_cut: bool,
     roles: HashSet<Arc<Roles>, RandomState>,
     declared: HashMap<String, Kind, RandomState>,
     hasher: RandomState,
@@ -81,7 +96,7 @@ impl Interner {
     ) -> Result<Reading, Refusal> {
         let mut scratch = std::mem::take(&mut self.scratch);
         let result = self.read_lines(page, before, limits, &mut scratch);
-        let result = result.and_then(|misses| self.finish(before, misses, &mut scratch));
+        let result = result.and_then(|misses| self.finish(page, before, misses, &mut scratch));
         self.scratch = scratch;
         result
     }
@@ -109,9 +124,12 @@ impl Interner {
                 continue;
             }
             let mut reader = Reader::resume(page, at, 1);
-            let Some(sample) = self.next_sample(&mut reader, page)? else { break };
+            let Some(sample) = self.next_sample(&mut reader, page, limits)? else { break };
             misses += 1;
-            let id = self.line_of(&page[at..sample.value_at], &sample, limits)?;
+            let stretch = &page[at..sample.value_at];
+            let id = self
+                .line_of(stretch, &sample, limits)
+                .map_err(|reason| Refusal::Limit(placed(page, scratch.ids.len(), &reason)))?;
             scratch.ids.push(id);
             scratch.values.push(sample.value);
             at = reader.offset();
@@ -124,10 +142,11 @@ impl Interner {
             }
         }
         if scratch.ids.len() > limits.max_samples {
-            return Err(Refusal::Limit(format!(
+            let reason = format!(
                 "the page has more than {} samples (--scrape.max-samples)",
                 limits.max_samples
-            )));
+            );
+            return Err(Refusal::Limit(placed(page, limits.max_samples, &reason)));
         }
         Ok(misses)
     }
@@ -137,12 +156,17 @@ impl Interner {
         &mut self,
         reader: &mut Reader<'p>,
         page: &[u8],
+        limits: &Limits,
     ) -> Result<Option<Sample<'p>>, Refusal> {
         loop {
             match reader.next_line() {
                 Ok(None) => return Ok(None),
                 Ok(Some(Line::Sample(sample))) => return Ok(Some(sample)),
-                Ok(Some(Line::Type { name, kind })) => self.declare(name, kind),
+                Ok(Some(Line::Type { name, kind })) => {
+                    if name.len() <= limits.max_label_length {
+                        self.declare(name, kind);
+                    }
+                }
                 Ok(Some(Line::Help { .. })) => {}
                 Err(error) => return Err(Refusal::Parse(located(page, error))),
             }
@@ -159,10 +183,26 @@ impl Interner {
             None if self.declared.len() >= OTHER_FAMILIES_CAP => return,
             None => self.declared.insert(name.to_owned(), kind),
         };
-        let kind = self.declared.get(name).copied().unwrap_or(Kind::Untyped);
-        if let Some(at) = self.others.iter().position(|o| &*o.name == name) {
-            Arc::make_mut(&mut self.others)[at].kind = kind;
+        let others: Vec<OtherFamily> =
+            self.others.iter().map(|other| self.other(&other.name)).collect();
+        if others != *self.others {
+            self.others = Arc::new(others);
         }
+    }
+
+    /// What is known of an uncatalogued sample name by now.
+    fn other(&self, name: &Arc<str>) -> OtherFamily {
+        let parent = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
+            let base = name.strip_suffix(suffix)?;
+            let kind = *self.declared.get(base)?;
+            let fits = kind == Kind::Histogram || (kind == Kind::Summary && *suffix != "_bucket");
+            fits.then(|| OtherFamily { name: Arc::clone(name), family: base.into(), kind })
+        });
+        parent.unwrap_or_else(|| OtherFamily {
+            name: Arc::clone(name),
+            family: Arc::clone(name),
+            kind: self.declared.get(&**name).copied().unwrap_or(Kind::Untyped),
+        })
     }
 
     /// The id of the stretch before a sample's value, interning it at first sight.
@@ -171,16 +211,22 @@ impl Interner {
         stretch: &[u8],
         sample: &Sample<'_>,
         limits: &Limits,
-    ) -> Result<u32, Refusal> {
+    ) -> Result<u32, String> {
         if let Some(id) = self.lines.find(stretch) {
             return Ok(id);
         }
+        if !self.lines.has_room(stretch) {
+            return Err(
+                "the store of interned lines is full: too many nodes with too many lines of their own"
+                    .to_owned(),
+            );
+        }
         let canonical = canon::canonical(sample.name, sample.labels, limits.max_label_length)
             .map_err(|long| {
-                Refusal::Limit(format!(
-                    "label {} of {} has {} bytes, {} are allowed (--scrape.max-label-length)",
-                    long.label, sample.name, long.length, limits.max_label_length
-                ))
+                format!(
+                    "{} has {} bytes, {} are allowed (--scrape.max-label-length)",
+                    long.what, long.length, limits.max_label_length
+                )
             })?;
         let meaning = match &canonical {
             Canonical::Ignored => Meaning::Ignored,
@@ -190,25 +236,23 @@ impl Interner {
                 Meaning::Series(self.series_of(canon::series(id, *suffix, labels)))
             }
             Canonical::Other { labels } => match self.other_of(sample.name) {
-                Some((id, suffix)) => {
-                    Meaning::Series(self.series_of(canon::series(id, suffix, labels)))
+                Some(id) => {
+                    Meaning::Series(self.series_of(canon::series(id, Suffix::None, labels)))
                 }
                 None => Meaning::Ignored,
             },
         };
-        if !self.lines.has_room(stretch) {
-            return Err(Refusal::Limit(
-                "the store of interned lines is full: too many nodes with too many lines of their own".into(),
-            ));
-        }
         let raw = self.raw_hash(sample);
         Ok(self.lines.insert(stretch, meaning, raw))
     }
 
-    /// Equal for the same series however its labels are ordered or escaped.
+    /// Equal for the same series however its labels are ordered or escaped, and its bound written.
     fn raw_hash(&self, sample: &Sample<'_>) -> u64 {
         let mut labels: Vec<_> =
             sample.labels.iter().map(|(name, value)| (name, parse::unescape(value))).collect();
+        for (_, le) in labels.iter_mut().filter(|(name, _)| *name == "le") {
+            *le = canon::bound_text(std::mem::take(le));
+        }
         labels.sort();
         self.hasher.hash_one((sample.name, labels))
     }
@@ -238,38 +282,33 @@ impl Interner {
     }
 
     /// The uncatalogued family of a sample name; `None` once there are too many.
-    fn other_of(&mut self, name: &str) -> Option<(FamilyId, Suffix)> {
-        let suffixes: &[Suffix] = &[Suffix::Bucket, Suffix::Sum, Suffix::Count];
-        let parent = suffixes.iter().find_map(|suffix| {
-            let base = name.strip_suffix(suffix.as_str())?;
-            let kind = *self.declared.get(base)?;
-            let fits =
-                kind == Kind::Histogram || (kind == Kind::Summary && *suffix != Suffix::Bucket);
-            fits.then_some((base, *suffix))
-        });
-        let (family, suffix) = parent.unwrap_or((name, Suffix::None));
-        let at = match self.others.iter().position(|o| &*o.name == family) {
+    fn other_of(&mut self, name: &str) -> Option<FamilyId> {
+        let at = match self.others.iter().position(|o| &*o.name == name) {
             Some(at) => at,
-            None if self.others.len() >= OTHER_FAMILIES_CAP => return None,
+            None if self.others.len() >= OTHER_FAMILIES_CAP => {
+                self.others_cut = true;
+                return None;
+            }
             None => {
-                let kind = self.declared.get(family).copied().unwrap_or(Kind::Untyped);
+                let other = self.other(&Arc::from(name));
                 let others = Arc::make_mut(&mut self.others);
-                others.push(OtherFamily { name: family.into(), kind });
+                others.push(other);
                 others.len() - 1
             }
         };
-        Some((FamilyId::Other(u32::try_from(at).ok()?), suffix))
+        Some(FamilyId::Other(u32::try_from(at).ok()?))
     }
 
     fn finish(
         &mut self,
+        page: &[u8],
         before: Option<&Shape>,
         misses: usize,
         scratch: &mut Scratch,
     ) -> Result<Reading, Refusal> {
         let reshaped = match before {
             Some(shape) if *shape.lines == *scratch.ids => None,
-            _ => Some(self.shape_of(before, scratch)?),
+            _ => Some(self.shape_of(page, before, scratch)?),
         };
         let empty = Shape::default();
         let shape = reshaped.as_ref().or(before).unwrap_or(&empty);
@@ -301,18 +340,20 @@ impl Interner {
 
     fn shape_of(
         &mut self,
+        page: &[u8],
         before: Option<&Shape>,
         scratch: &mut Scratch,
     ) -> Result<Shape, Refusal> {
         scratch.seen.clear();
-        if let Some(twice) =
-            scratch.ids.iter().find(|id| !scratch.seen.insert(self.lines.line(**id).raw))
-        {
-            let (head, tail) = self.lines.text(*twice);
+        let twice =
+            scratch.ids.iter().position(|id| !scratch.seen.insert(self.lines.line(*id).raw));
+        if let Some(twice) = twice {
+            let (head, tail) = self.lines.text(scratch.ids[twice]);
             let text = [head, tail].concat();
             let text = String::from_utf8_lossy(&text);
             let row = text.lines().last().unwrap_or_default().trim_end();
-            return Err(Refusal::Parse(format!("the series {row} is on the page twice")));
+            let reason = format!("the series {row} is on the page twice");
+            return Err(Refusal::Parse(placed(page, twice, &reason)));
         }
         let meanings = scratch.ids.iter().map(|id| self.lines.line(*id).meaning());
         let (rows, order) = layout::arrange(meanings, &self.series);
@@ -364,6 +405,11 @@ impl Interner {
         &self.others
     }
 
+    /// Whether some uncatalogued family is not kept because there are too many.
+    pub(super) fn others_cut(&self) -> bool {
+        self.others_cut
+    }
+
     /// How many series are interned.
     pub(super) fn series_count(&self) -> usize {
         self.series.len() - self.free_series.len()
@@ -373,6 +419,19 @@ impl Interner {
 /// Uncatalogued `awscni_` families beyond this are not kept: ipamd has 27, a page that invents
 /// names without end must not grow us.
 const OTHER_FAMILIES_CAP: usize = 1_000;
+
+/// A reason with the place of a sample, counted from 0: `line:column: reason`.
+fn placed(page: &[u8], sample: usize, reason: &str) -> String {
+    let mut reader = Reader::new(page);
+    let mut samples = 0;
+    while let Ok(Some(line)) = reader.next_line() {
+        samples += usize::from(matches!(line, Line::Sample(_)));
+        if samples > sample {
+            break;
+        }
+    }
+    format!("{}:1: {reason}", reader.line() - 1)
+}
 
 /// The error's place on the whole page: the slow path began in its middle. Every line before the bad
 /// one is good, so that reading from the top finds the same error.

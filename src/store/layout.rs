@@ -124,17 +124,15 @@ impl<'r> Rows<'r> {
         rows_of(self.families, self.rows.len(), family)
     }
 
-    fn series(&self, row: usize) -> Option<&'r Series> {
-        self.table[self.rows[row] as usize].as_deref()
-    }
-
     fn version(&self) -> Option<Arc<str>> {
         let row = self.of(known("awscni_build_info")?).next()?;
-        let labels = &self.series(row)?.labels;
+        let labels = &self.table[self.rows[row] as usize].as_deref()?.labels;
         let rest = labels.split_once("version=\"").filter(|(head, _)| !head.ends_with("go"));
         // `goversion` sorts before `version`: look behind it.
         let rest = rest.or_else(|| labels.split_once(",version=\"")).map(|(_, rest)| rest)?;
-        rest.split_once('"').map(|(version, _)| version.into())
+        let (version, _) = rest.split_once('"')?;
+        // One that is escaped is no version, and could be cut within an escape.
+        (!version.contains('\\')).then(|| version.into())
     }
 
     /// For each histogram on the page that feeds the cluster: which of the catalogue's bounds it lacks.
@@ -146,22 +144,19 @@ impl<'r> Rows<'r> {
             if !cluster.is_some_and(|c| c.rule == Rule::Histogram) {
                 continue;
             }
-            let rows = self.of(*family);
-            for count_row in rows.clone() {
-                let Some(count) = self.series(count_row).filter(|s| s.suffix == Suffix::Count)
-                else {
-                    continue;
-                };
-                let mut missing = (1u32 << catalog::DEFAULT_BOUNDS.len()) - 1;
-                for bucket in rows.clone().filter_map(|row| self.series(row)) {
-                    if bucket.suffix == Suffix::Bucket
-                        && bucket.base() == count.base()
-                        && let Some(bound) = bound(&bucket.labels)
-                    {
-                        missing &= !(1 << bound);
-                    }
+            let all = (1u32 << catalog::DEFAULT_BOUNDS.len()) - 1;
+            let mut missing: HashMap<&str, u32, RandomState> = HashMap::default();
+            let rows = (0u16..).zip(self.rows).skip(self.of(*family).start);
+            let rows = rows.take(self.of(*family).len());
+            let rows =
+                rows.filter_map(|(row, id)| Some((row, self.table[*id as usize].as_deref()?)));
+            for (_, bucket) in rows.clone().filter(|(_, s)| s.suffix == Suffix::Bucket) {
+                if let Some(bound) = bound(&bucket.labels) {
+                    *missing.entry(bucket.base()).or_insert(all) &= !(1 << bound);
                 }
-                let Ok(count_row) = u16::try_from(count_row) else { continue };
+            }
+            for (count_row, count) in rows.filter(|(_, s)| s.suffix == Suffix::Count) {
+                let missing = missing.get(count.base()).copied().unwrap_or(all);
                 found.push(HistogramRows { count_row, family: index, missing });
             }
         }

@@ -3,12 +3,14 @@
 
 use super::intern::{Interner, Shape};
 use super::{Limits, Refusal, Settings};
+use crate::view::{FamilyId, Slot, known};
 
 /// Reads the pages of one node.
 #[derive(Debug)]
 pub struct PageReader {
     interner: Interner,
     shape: Option<Shape>,
+    values: Box<[f64]>,
     limits: Limits,
 }
 
@@ -28,7 +30,12 @@ pub struct PageSummary {
 impl PageReader {
     /// With the limits of the flags.
     pub fn new(settings: &Settings) -> PageReader {
-        PageReader { interner: Interner::default(), shape: None, limits: settings.limits() }
+        PageReader {
+            interner: Interner::default(),
+            shape: None,
+            values: Box::default(),
+            limits: settings.limits(),
+        }
     }
 
     /// Reads a page; the one before tells what to expect.
@@ -45,11 +52,30 @@ impl PageReader {
         if let Some(shape) = reading.reshaped {
             self.shape = Some(shape);
         }
+        self.values = reading.values;
         Ok(PageSummary {
             samples: reading.samples,
             kept: reading.kept,
-            rows: reading.values.len(),
+            rows: self.values.len(),
             misses: reading.misses,
         })
+    }
+
+    /// The rows of the last page that was not refused, in the order of their names: sample name with
+    /// labels, where it goes in the cluster's figures, the bits of its value.
+    pub fn rows(&self) -> Vec<(String, Slot, u64)> {
+        let Some(shape) = &self.shape else { return Vec::new() };
+        let row = |(id, value): (&u32, &f64)| {
+            let series = self.interner.series()[*id as usize].as_deref()?;
+            let name = match series.family {
+                FamilyId::Known(index) => known(index).name,
+                FamilyId::Other(index) => &self.interner.others()[index as usize].name,
+            };
+            let text = format!("{name}{}{{{}}}", series.suffix.as_str(), series.labels);
+            Some((text, series.slot, value.to_bits()))
+        };
+        let mut rows: Vec<_> = shape.layout.rows.iter().zip(&self.values).filter_map(row).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
     }
 }

@@ -66,7 +66,7 @@ impl Replay {
             source: Source::Static,
         };
         let list = pages.keys().map(target).collect();
-        self.store.retarget(&Targets { list, losers: 0, synced: true }, now);
+        self.store.retarget(&Targets { list, synced: true, ..Targets::default() }, now);
         for (name, page) in pages {
             let node = name.as_str().into();
             match page {

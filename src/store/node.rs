@@ -1,0 +1,128 @@
+//! One node as the store knows it: its newest good page, its state (truth rules 5 and 7). Comes in:
+//! outcomes of its scrapes. Goes out: its state at a moment, its view. Never: another node's values.
+
+use super::intern::Shape;
+use super::left::place;
+use crate::aggregate::delta::Run;
+use crate::model::{Moment, NodeState, Outcome, Target, short};
+use crate::view::NodeView;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) target: Arc<Target>,
+    pub(super) run: Option<Run>,
+    /// The run was another name's, or at another address.
+    pub(super) elsewhere: bool,
+    pub(super) shape: Option<Arc<Shape>>,
+    samples: usize,
+    ipv6: bool,
+    last_outcome: Option<Outcome>,
+    reason: Arc<str>,
+    last_scrape: Option<f64>,
+    last_seconds: f64,
+    /// Of the last good scrape since the node joined: on both clocks.
+    last_good: Option<Moment>,
+}
+
+impl Node {
+    /// A node that joins, with what is remembered of it.
+    pub(super) fn new(target: &Target, run: Option<Run>) -> Node {
+        Node {
+            ipv6: target.is_ipv6(),
+            target: Arc::new(target.clone()),
+            elsewhere: run.is_some(),
+            run,
+            shape: None,
+            samples: 0,
+            last_outcome: None,
+            reason: Arc::from("not scraped yet"),
+            last_scrape: None,
+            last_seconds: 0.0,
+            last_good: None,
+        }
+    }
+
+    /// Takes over what discovery says of it now.
+    pub(super) fn retarget(&mut self, target: &Target) {
+        if *self.target == *target {
+            return;
+        }
+        self.elsewhere |= self.target.node != target.node || place(&self.target) != place(target);
+        self.target = Arc::new(target.clone());
+        self.ipv6 = self.is_ipv6();
+    }
+
+    pub(super) fn failed(&mut self, outcome: Outcome, reason: &str, now: Moment, seconds: f64) {
+        self.last_outcome = Some(outcome);
+        let reason = short(reason);
+        if *self.reason != *reason {
+            self.reason = Arc::from(reason);
+        }
+        self.last_scrape = Some(now.unix);
+        self.last_seconds = seconds;
+    }
+
+    pub(super) fn stored(
+        &mut self,
+        run: Run,
+        shape: Arc<Shape>,
+        samples: usize,
+        now: Moment,
+        seconds: f64,
+    ) {
+        self.run = Some(run);
+        self.elsewhere = false;
+        self.shape = Some(shape);
+        self.samples = samples;
+        self.ipv6 = self.is_ipv6();
+        self.last_outcome = Some(Outcome::Ok);
+        if !self.reason.is_empty() {
+            self.reason = Arc::from("");
+        }
+        self.last_scrape = Some(now.unix);
+        self.last_seconds = seconds;
+        self.last_good = Some(now);
+    }
+
+    /// Truth rule 7.
+    fn is_ipv6(&self) -> bool {
+        /// No IPv4 node comes near: the largest instances take some thousands of addresses.
+        const IPV6_TOTAL: f64 = 1_099_511_627_776.0;
+        let total = self.run.as_ref().and_then(|run| run.page.total());
+        self.target.is_ipv6() || total.is_some_and(|t| t.is_finite() && t >= IPV6_TOTAL)
+    }
+
+    /// Truth rule 5. A node whose last scrape was good gets one interval more: its next scrape is
+    /// only due when that has passed.
+    fn state(&self, now: Moment, stale_seconds: f64, interval_seconds: f64) -> NodeState {
+        let Some(good) = self.last_good else { return NodeState::Failed };
+        let age = now.uptime - good.uptime;
+        if self.last_outcome == Some(Outcome::Ok) {
+            if age <= stale_seconds + interval_seconds {
+                return NodeState::Up;
+            }
+        } else if age <= stale_seconds {
+            return NodeState::Stale;
+        }
+        NodeState::Failed
+    }
+
+    /// As of now, for readers.
+    pub(super) fn view(&self, now: Moment, stale_seconds: f64, interval_seconds: f64) -> NodeView {
+        let state = self.state(now, stale_seconds, interval_seconds);
+        let stands = matches!(state, NodeState::Up | NodeState::Stale);
+        NodeView {
+            target: Arc::clone(&self.target),
+            state,
+            last_outcome: self.last_outcome,
+            reason: Arc::clone(&self.reason),
+            last_scrape: self.last_scrape,
+            last_success: self.last_good.map(|m| m.unix),
+            last_seconds: self.last_seconds,
+            samples: self.samples,
+            ipv6: self.ipv6,
+            page: self.run.as_ref().filter(|_| stands).map(|run| Arc::clone(&run.page)),
+        }
+    }
+}
