@@ -207,6 +207,11 @@ impl Config {
                 error("USE_PROMETHEUS", &value, "yes, true, no or false is allowed")
             })?,
         };
+        if hide_data {
+            warnings.push(
+                "USE_PROMETHEUS is off: the scopes cluster and node are not served".to_owned(),
+            );
+        }
         if let Some(value) = variable("USE_CLOUDWATCH") {
             let on = yes_or_no(&value).ok_or_else(|| {
                 error("USE_CLOUDWATCH", &value, "yes, true, no or false is allowed")
@@ -259,6 +264,14 @@ impl Config {
         }
         let usual = Duration::from_secs(5).min(service.scrape.interval);
         let publish_interval = service.publish.interval.unwrap_or(usual);
+        if publish_interval > service.scrape.interval {
+            let allowed = format!(
+                "at most --scrape.interval ({}) is allowed",
+                units::format_duration(service.scrape.interval)
+            );
+            let given = units::format_duration(publish_interval);
+            return Err(error("--publish.interval", &given, &allowed));
+        }
         Ok(Config { service, targets, deadline, publish_interval, hide_data, warnings })
     }
 }
@@ -272,7 +285,8 @@ fn yes_or_no(value: &str) -> Option<bool> {
     }
 }
 
-/// Reads the process's command line and environment.
+/// Reads the process's command line and, for the service alone, the environment: a subcommand is not
+/// stopped by a variable of the service.
 ///
 /// # Errors
 /// Clap's own, which name the flag, its value and what is allowed; and the variable that the value
@@ -281,9 +295,32 @@ pub fn read(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<(Cli, clap::ArgMatches), clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let matches =
-        Cli::command().try_get_matches_from(&args).map_err(|error| with_variable(error, &args))?;
+    // With the service's flags there is no subcommand: it can only come first.
+    let first = args.get(1).and_then(|arg| arg.to_str());
+    let matches = match first {
+        Some(name) if Cli::command().find_subcommand(name).is_some() => {
+            without_environment().try_get_matches_from(&args)
+        }
+        _ => {
+            Cli::command().try_get_matches_from(&args).map_err(|error| with_variable(error, &args))
+        }
+    }?;
     Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// The service's flags from these words alone, whatever the environment says.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_words(words: &[OsString]) -> Result<Service, clap::Error> {
+    let matches = without_environment().try_get_matches_from(words)?;
+    Ok(Cli::from_arg_matches(&matches)?.service)
+}
+
+fn without_environment() -> clap::Command {
+    /// No variable can have this name; clap takes none away.
+    const NONE: &str = "=";
+    Cli::command().mut_args(|arg| if arg.get_env().is_some() { arg.env(NONE) } else { arg })
 }
 
 /// Clap names the flag alone, even where its value is that of the variable.

@@ -50,10 +50,13 @@ fn the_defaults_are_those_of_the_documentation() {
 #[test]
 fn timeout_and_publishing_follow_a_short_interval_but_a_given_timeout_must_fit() {
     let config = resolve(&["--scrape.interval", "2s"], &[]).unwrap();
-    assert_eq!(config.deadline, Duration::from_secs(2));
+    assert_eq!(config.deadline, Duration::from_millis(1_800));
     assert_eq!(config.publish_interval, Duration::from_secs(2));
     let error = resolve(&["--scrape.interval=2s", "--scrape.timeout=3s"], &[]).unwrap_err();
     assert_eq!((error.key.as_str(), error.value.as_str()), ("--scrape.timeout", "3s"));
+    let error = resolve(&["--publish.interval=31s"], &[]).unwrap_err();
+    assert_eq!((error.key.as_str(), error.value.as_str()), ("--publish.interval", "31s"));
+    assert_eq!(error.allowed, "at most --scrape.interval (30s) is allowed");
 }
 
 #[test]

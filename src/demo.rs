@@ -4,7 +4,8 @@
 
 use crate::app::Service;
 use crate::config::{self, Config};
-use crate::{logging, units};
+use crate::serve::ListenAddress;
+use crate::{logging, scrape, units};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use fleet::Fleet;
@@ -25,14 +26,20 @@ pub struct Settings {
           value_parser = clap::value_parser!(u32).range(1..=15_000))]
     pub nodes: u32,
     /// How often each node is scraped
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = scrape::interval)]
     pub interval: Duration,
     /// The same seed tells the same story
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
     /// Where the service listens
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:61681")]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:61681",
+          value_parser = listen_address)]
     pub listen_address: String,
+}
+
+/// What the service's own flag takes, as it was written.
+fn listen_address(text: &str) -> Result<String, String> {
+    text.parse::<ListenAddress>().map(|_| text.to_owned())
 }
 
 /// Runs until it is stopped.
@@ -94,8 +101,8 @@ fn configuration(settings: &Settings, targets: &std::path::Path) -> anyhow::Resu
         .map(OsString::from)
         .collect();
     words.push(targets.into());
-    let (cli, _) = config::read(words)?;
-    Ok(Config::resolve(cli.service, |_| true, |_| None)?)
+    let service = config::read_words(&words)?;
+    Ok(Config::resolve(service, |_| true, |_| None)?)
 }
 
 /// A folder of this process's own, gone when it ends.

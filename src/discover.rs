@@ -198,13 +198,13 @@ pub async fn run(
         };
         watching = back;
         known.take(reading, &defaults, &observe);
-        let (list, losers) = merge::merge(fixed.iter().cloned(), known.targets());
+        let (list, lost) = merge::merge(fixed.iter().cloned(), known.targets());
         let unread = known.unread();
-        let next = Targets { list, losers, synced: unread.is_empty(), unread };
+        let next = Targets { list, losers: lost.len(), synced: unread.is_empty(), unread };
         targets.send_if_modified(|current| {
             let changed = **current != next;
             if changed {
-                observe.targets_changed(&next, clock.now().unix);
+                observe.targets_changed(&next, &lost, clock.now().unix);
                 *current = Arc::new(next);
             }
             changed

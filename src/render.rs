@@ -240,7 +240,10 @@ fn info(narrow: &Narrow, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec<u8>) 
         if let Some(version) = node.cni_version() {
             labels.add("cni_version", version, out);
         }
-        labels.add("ip_family", if node.ipv6 { "ipv6" } else { "ipv4" }, out);
+        // An IPv4 address is no proof before the node has told its total (truth rule 7).
+        if node.ipv6 || node.last_success.is_some() {
+            labels.add("ip_family", if node.ipv6 { "ipv6" } else { "ipv4" }, out);
+        }
         for (name, value) in node.target.labels.iter() {
             if !NODE_LABELS.contains(&name) && !value.is_empty() && detail.shows_label(name) {
                 out.extend_from_slice(b",label_");

@@ -45,7 +45,7 @@ pub struct Settings {
           value_name = "DURATION", value_parser = interval)]
     pub interval: Duration,
     /// How long one scrape may take, from connecting to the last byte; the interval at most
-    /// [default: 10s, or the interval where that is shorter]
+    /// [default: 10s, or nine tenths of the interval where that is shorter]
     #[arg(long = "scrape.timeout", env = "VPCCNI_SCRAPE_TIMEOUT", value_name = "DURATION",
           value_parser = units::duration)]
     pub timeout: Option<Duration>,
@@ -62,7 +62,11 @@ pub struct Settings {
     pub max_body: usize,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+/// Reads `--scrape.interval`.
+///
+/// # Errors
+/// In words, when it is no duration or too short.
+pub fn interval(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(200);
     let interval = units::duration(text)?;
     if interval < SHORTEST { Err("200ms at least".to_owned()) } else { Ok(interval) }
@@ -76,15 +80,12 @@ impl Settings {
     pub fn deadline(&self) -> Result<Duration, String> {
         const USUAL: Duration = Duration::from_secs(10);
         match self.timeout {
-            None => Ok(USUAL.min(self.interval)),
+            None => Ok(USUAL.min(self.interval * 9 / 10)),
             Some(timeout) if timeout > self.interval => Err(format!(
-                "--scrape.timeout is {}, at most --scrape.interval ({}) is allowed",
-                units::format_duration(timeout),
+                "at most --scrape.interval ({}) is allowed",
                 units::format_duration(self.interval)
             )),
-            Some(timeout) if timeout.is_zero() => {
-                Err("--scrape.timeout is 0, more than that is needed".to_owned())
-            }
+            Some(timeout) if timeout.is_zero() => Err("more than 0 is needed".to_owned()),
             Some(timeout) => Ok(timeout),
         }
     }

@@ -123,6 +123,13 @@ where
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        // Many send it to make a service read its files again; here that would end the process.
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                tracing::info!("SIGHUP changes nothing: files are read again whenever they change");
+            }
+        });
         let stopping = stop.clone();
         let mut running = std::pin::pin!(run(stop));
         tokio::select! {

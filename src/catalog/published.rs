@@ -45,7 +45,7 @@ pub const PUBLISHED: &[Published] = &[
         Kind::Gauge,
         Unit::Count,
         &["version"],
-        "Nodes by version of the VPC CNI; the rarest beyond 20 versions count under other, nodes that serve none under unknown.",
+        "Nodes whose values stand by version of the VPC CNI; the rarest beyond 20 versions count under other, nodes that serve none under unknown.",
         "cluster",
     ),
     published(

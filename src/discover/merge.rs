@@ -1,5 +1,5 @@
 //! One target per node name and per address. Comes in: targets of all sources. Goes out: the sorted
-//! list and how many lost their name or address to another. Never: two targets of one name, nor one
+//! list and those that lost their name or address to another. Never: two targets of one name, nor one
 //! process under two names: it would count twice.
 
 use crate::model::{NodeName, Target};
@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, HashSet};
 pub(super) fn merge(
     fixed: impl Iterator<Item = Target>,
     files: impl Iterator<Item = Target>,
-) -> (Vec<Target>, usize) {
+) -> (Vec<Target>, Vec<Target>) {
     let mut by_name: BTreeMap<NodeName, Target> = BTreeMap::new();
     let mut places = HashSet::new();
-    let mut losers = 0;
+    let mut losers = Vec::new();
     for target in files.chain(fixed) {
         let place = (target.host.clone(), target.port);
         if by_name.contains_key(&target.node) || places.contains(&place) {
-            losers += 1;
+            losers.push(target);
         } else {
             places.insert(place);
             by_name.insert(target.node.clone(), target);
@@ -48,7 +48,8 @@ mod tests {
         let files = [target("b", 3, Source::File), target("b", 4, Source::File)];
         let merged = merge(fixed.into_iter(), files.into_iter());
         let list = vec![target("a", 2, Source::Static), target("b", 3, Source::File)];
-        assert_eq!(merged, (list, 2));
+        let losers = vec![target("b", 4, Source::File), target("b", 1, Source::Static)];
+        assert_eq!(merged, (list, losers));
     }
 
     #[test]
@@ -56,7 +57,8 @@ mod tests {
         let fixed = [target("10.0.0.1", 61678, Source::Static)];
         let files = [target("ip-10-0-0-1", 61678, Source::File)];
         let merged = merge(fixed.into_iter(), files.into_iter());
-        assert_eq!(merged, (vec![target("ip-10-0-0-1", 61678, Source::File)], 1));
+        let list = vec![target("ip-10-0-0-1", 61678, Source::File)];
+        assert_eq!(merged, (list, vec![target("10.0.0.1", 61678, Source::Static)]));
     }
 
     proptest! {
@@ -70,7 +72,7 @@ mod tests {
             };
             let (fixed, files) = (of(&fixed, Source::Static), of(&files, Source::File));
             let (list, losers) = merge(fixed.iter().cloned(), files.iter().cloned());
-            prop_assert_eq!(list.len() + losers, fixed.len() + files.len());
+            prop_assert_eq!(list.len() + losers.len(), fixed.len() + files.len());
             prop_assert!(list.windows(2).all(|pair| pair[0].node < pair[1].node));
             let ports: HashSet<u16> = list.iter().map(|kept| kept.port).collect();
             prop_assert_eq!(ports.len(), list.len());

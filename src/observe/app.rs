@@ -39,7 +39,7 @@ impl Observe {
             ip_requests.refused = whole(s.refused),
             ec2_api.errors = whole(s.ec2_errors),
             ipamd.errors = whole(s.ipamd_errors),
-            "{} nodes up, {} stale, {} failed; {} of {} pod addresses in use",
+            "{} nodes up, {} stale, {} failed; {} of {} IPv4 pod addresses in use",
             s.up,
             s.stale,
             s.failed,

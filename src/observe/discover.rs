@@ -2,7 +2,7 @@
 
 use super::limit::Limiter;
 use super::{Observe, counters, gauge};
-use crate::model::{Source, Targets};
+use crate::model::{Source, Target, Targets};
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use std::time::Duration;
 use tracing::{debug, info, warn};
@@ -86,7 +86,7 @@ impl Metrics {
 
 impl Observe {
     /// The list of targets is not what it was; `unix` is when, in seconds since 1970.
-    pub(crate) fn targets_changed(&self, targets: &Targets, unix: f64) {
+    pub(crate) fn targets_changed(&self, targets: &Targets, lost: &[Target], unix: f64) {
         for source in Source::ALL {
             let count = targets.list.iter().filter(|t| t.source == source).count();
             self.discover.targets.with_label_values(&[source.as_str()]).set(whole(count));
@@ -95,6 +95,15 @@ impl Observe {
         self.discover.last_change.set(unix);
         let count = targets.list.len();
         info!(targets = count, dropped = targets.losers, "{count} nodes to scrape");
+        if let Some(first) = lost.first() {
+            warn!(
+                dropped = lost.len(),
+                "{} targets are left out because their node's name or their address is taken, the first one {} at {}",
+                lost.len(),
+                first.node,
+                first.address()
+            );
+        }
     }
 
     /// A file was read, and all of it is in use.
@@ -182,7 +191,6 @@ fn whole(count: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Target;
 
     fn target(node: &str, source: Source) -> Target {
         Target {
@@ -202,6 +210,7 @@ mod tests {
             vec![target("a", Source::File), target("b", Source::Static), target("c", Source::File)];
         observe.targets_changed(
             &Targets { list, losers: 4, synced: true, ..Targets::default() },
+            &[],
             1_700_000_000.5,
         );
         let of = |source| observe.discover.targets.with_label_values(&[source]).get();

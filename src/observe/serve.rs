@@ -176,6 +176,20 @@ pub(crate) struct Metrics {
     full: Limiter,
 }
 
+fn body_bytes(registry: &Registry) -> GaugeVec {
+    let opts = Opts::new(
+        "vpccni_exporter_body_bytes",
+        "Size of the prepared bodies in bytes, by scope and encoding; 0 before the first view.",
+    );
+    let sizes = registered(registry, GaugeVec::new(opts, &["scope", "encoding"]));
+    for scope in ["cluster", "node"] {
+        for encoding in ["identity", "gzip"] {
+            sizes.with_label_values(&[scope, encoding]);
+        }
+    }
+    sizes
+}
+
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Metrics {
         let float = |name, help| registered(registry, Gauge::with_opts(Opts::new(name, help)));
@@ -225,16 +239,7 @@ impl Metrics {
                     "Narrowed requests answered with 503 because too many were waiting.",
                 ),
             ),
-            body_bytes: registered(
-                registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "vpccni_exporter_body_bytes",
-                        "Size of the prepared bodies in bytes, by scope and encoding.",
-                    ),
-                    &["scope", "encoding"],
-                ),
-            ),
+            body_bytes: body_bytes(registry),
             view_age: float(
                 "vpccni_exporter_view_age_seconds",
                 "Seconds since the served view was published; NaN before the first.",
@@ -245,7 +250,7 @@ impl Metrics {
             ),
             view_generation: float(
                 "vpccni_exporter_view_generation",
-                "Number of the served view; 0 before the first.",
+                "Changes (scrapes, targets) that went into the served view; 0 before the first.",
             ),
             large_body: warnings(),
             accept: warnings(),

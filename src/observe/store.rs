@@ -39,7 +39,7 @@ impl Metrics {
         let dropped = counters(
             registry,
             "vpccni_exporter_dropped_samples_total",
-            "Samples kept out of the figures by rule: folded (added to another row) or non_finite (NaN, infinite or beyond 2^80, or a negative counter).",
+            "Samples that are no row of their own: folded (added to another row, and with it part of the figures) or non_finite (NaN, infinite or beyond 2^80, or a negative counter: part of no sum).",
             "rule",
         );
         let events = counters(

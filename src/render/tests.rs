@@ -91,7 +91,7 @@ fn a_node_without_values_is_known_by_its_scrapes_alone() {
     assert_eq!(
         rows,
         [
-            "vpccni_node_info{node=\"down\",zone=\"us-west-2b\",ip_family=\"ipv4\",label_team=\"a\\\"b\"} 1",
+            "vpccni_node_info{node=\"down\",zone=\"us-west-2b\",label_team=\"a\\\"b\"} 1",
             "vpccni_node_scrape_success{node=\"down\"} 0",
         ]
     );

@@ -29,7 +29,7 @@ fn the_usual_timeout_follows_a_short_interval() {
     let deadline = |given: &[&str]| flags(given).unwrap().deadline();
     let seconds = |s| Ok(Duration::from_secs(s));
     assert_eq!(deadline(&[]), seconds(10));
-    assert_eq!(deadline(&["--scrape.interval=5s"]), seconds(5));
+    assert_eq!(deadline(&["--scrape.interval=5s"]), Ok(Duration::from_millis(4_500)));
     assert_eq!(deadline(&["--scrape.interval=5s", "--scrape.timeout=5s"]), seconds(5));
     assert_eq!(deadline(&["--scrape.timeout=3s"]), seconds(3));
 }
@@ -47,9 +47,9 @@ fn a_timeout_over_the_interval_or_of_nothing_is_refused_in_words() {
     let refused = |given: &[&str]| flags(given).unwrap().deadline().unwrap_err();
     assert_eq!(
         refused(&["--scrape.interval=5s", "--scrape.timeout=6s"]),
-        "--scrape.timeout is 6s, at most --scrape.interval (5s) is allowed"
+        "at most --scrape.interval (5s) is allowed"
     );
-    assert!(refused(&["--scrape.timeout=0s"]).contains("more than that is needed"));
+    assert!(refused(&["--scrape.timeout=0s"]).contains("more than 0 is needed"));
 }
 
 #[test]

@@ -244,22 +244,26 @@ struct NodesAsk {
 impl NodesAsk {
     fn read(uri: &Uri) -> Result<NodesAsk, BadParam> {
         let mut ask = NodesAsk { page: 1, per_page: PER_PAGE, state: None, node: None };
-        for (key, value) in pairs(uri)? {
-            let bad = |allowed| Err(BadParam::new(&key, &value, allowed));
+        let pairs = pairs(uri)?;
+        for (at, (key, value)) in pairs.iter().enumerate() {
+            let bad = |allowed| Err(BadParam::new(key, value, allowed));
+            if pairs[..at].iter().any(|(before, _)| before == key) {
+                return bad("each parameter once");
+            }
             match key.as_str() {
-                "page" => match number(&value) {
+                "page" => match number(value) {
                     Some(page) if page >= 1 => ask.page = page,
                     _ => return bad("a whole number from 1"),
                 },
-                "per_page" => match number(&value) {
+                "per_page" => match number(value) {
                     Some(count) if (1..=PER_PAGE_MAX).contains(&count) => ask.per_page = count,
                     _ => return bad("a whole number from 1 to 1000"),
                 },
-                "state" => match NodeState::ALL.into_iter().find(|s| s.as_str() == value) {
+                "state" => match NodeState::ALL.into_iter().find(|s| s.as_str() == *value) {
                     Some(state) => ask.state = Some(state),
                     None => return bad("up, stale, failed or missing"),
                 },
-                "node" => ask.node = Some(value),
+                "node" => ask.node = Some(value.clone()),
                 _ => return bad("the parameters page, per_page, state and node"),
             }
         }

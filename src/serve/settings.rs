@@ -38,7 +38,8 @@ pub struct Settings {
         long = "web.max-connections",
         env = "VPCCNI_WEB_MAX_CONNECTIONS",
         value_name = "N",
-        default_value = "512"
+        default_value = "512",
+        value_parser = max_connections
     )]
     pub max_connections: NonZeroUsize,
 
@@ -55,6 +56,10 @@ pub struct Settings {
     /// Time limits of a connection; no flags, so that tests can shorten them
     #[arg(skip)]
     pub limits: Limits,
+}
+
+fn max_connections(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "a whole number from 1 is allowed".to_owned())
 }
 
 impl Default for Settings {

@@ -91,14 +91,17 @@ fn before_the_first_round_has_closed_there_is_no_cluster_and_no_node_series() {
     // Accepts into its backlog and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let child = service(&address, &[]);
+    // The round cannot close before the scrape has timed out.
+    let mut command = with(&["--discover.targets", &address, "--scrape.interval", "8s"]);
+    command.args(["--scrape.timeout", "8s", "--web.listen-address", "127.0.0.1:0"]);
+    let child = Child::start(command);
     let web = child.listening();
     let page = get(web, "/metrics", &[]).text();
-    let closed = page.contains("vpccni_cluster_");
-    if !closed {
-        assert!(!page.contains("vpccni_node_"), "absent, never partial");
-        assert!(page.contains("vpccni_exporter_build_info"));
+    for absent in ["vpccni_cluster_", "vpccni_node_", "awscni_"] {
+        assert!(!page.contains(&format!("\n{absent}")), "absent, never partial");
     }
+    assert!(page.contains("vpccni_exporter_build_info"));
+    assert_eq!(get(web, "/readyz", &[]).status, 503);
     let page = until("first round", || {
         Some(get(web, "/metrics", &[]).text()).filter(|page| page.contains("vpccni_cluster_"))
     });
@@ -129,5 +132,5 @@ fn the_log_alone_says_how_the_cluster_stands() {
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["nodes.up"], &line["level"]), (&1.into(), &"INFO".into()));
     assert_eq!(line["ip_addresses.assigned"], 7);
-    assert_eq!(line["message"], "1 nodes up, 0 stale, 0 failed; 7 of 10 pod addresses in use");
+    assert_eq!(line["message"], "1 nodes up, 0 stale, 0 failed; 7 of 10 IPv4 pod addresses in use");
 }

@@ -1,6 +1,6 @@
 //! The built program's configuration: whose value counts, and what it says of a wrong one.
 
-use crate::support::{Child, program, run};
+use crate::support::{Child, get, program, run, until};
 use std::process::Command;
 
 fn with(args: &[&str], variables: &[(&str, &str)]) -> Command {
@@ -54,8 +54,30 @@ fn the_helpers_variables_are_refused_with_key_value_and_what_is_allowed() {
 
 #[test]
 fn a_wrong_variable_of_the_service_stops_no_subcommand() {
-    let ended = run(with(&["catalog"], &[("METRIC_UPDATE_INTERVAL", "x")]), b"");
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    for wrong in [("METRIC_UPDATE_INTERVAL", "x"), ("VPCCNI_NODE_DETAIL", "bogus")] {
+        let ended = run(with(&["catalog"], &[wrong]), b"");
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_demo_is_the_demo_whatever_the_environment_says() {
+    let wrong = [
+        ("VPCCNI_DISCOVER_TARGETS", "127.0.0.1:1"),
+        ("VPCCNI_SCRAPE_TIMEOUT", "90s"),
+        ("USE_PROMETHEUS", "false"),
+    ];
+    let args = ["demo", "--nodes", "3", "--web.listen-address", "127.0.0.1:0"];
+    let child = Child::start(with(&args, &wrong));
+    let web = child.line("where to look", |line| {
+        let at = line.find("http://")? + "http://".len();
+        line[at..].split('/').next()?.parse().ok()
+    });
+    until("figures of the demo's nodes alone", || {
+        let page = get(web, "/metrics?scope=cluster", &[]).text();
+        page.contains("\nvpccni_cluster_nodes_expected 3\n").then_some(())
+    });
+    child.signal("TERM");
 }
 
 #[test]

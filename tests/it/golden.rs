@@ -59,7 +59,7 @@ impl Replay {
         let now = Moment { unix: BEGAN + uptime, uptime };
         let target = |name: &String| Target {
             node: name.as_str().into(),
-            host: "10.0.0.1".into(),
+            host: name.as_str().into(),
             port: 61678,
             path: "/metrics".into(),
             labels: Default::default(),

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ impl Child {
 
     /// All that was written so far: standard output, then standard error.
     pub(crate) fn so_far(&self) -> String {
-        self.output.lines.lock().unwrap().all()
+        self.output.lines.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -6,6 +6,9 @@ use crate::support::{Child, figures, get, post, try_get, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds between scrapes of a node.
@@ -140,21 +143,38 @@ impl Pair {
 
     /// The same with figures that came another way.
     pub(crate) fn compare_with(&mut self, served: BTreeMap<String, f64>, when: &str) {
-        let known = self.known();
+        let whole = self.known();
         let served: BTreeMap<String, f64> =
             served.iter().map(|(key, value)| (normal(key), *value)).collect();
         let known = |part: &str| -> BTreeMap<String, f64> {
-            let part = known[part].as_object().unwrap();
+            let part = whole[part].as_object().unwrap();
             part.iter().map(|(key, value)| (normal(key), value.as_f64().unwrap())).collect()
         };
         let (gauges, increases) = (known("gauges"), known("increase"));
         let expected: BTreeMap<&String, f64> =
             gauges.iter().chain(&increases).map(|(key, value)| (key, *value)).collect();
         let mut wrong = Vec::new();
+        let equal = |a: f64, b: f64| (a - b).abs() <= b.abs() * RELATIVE;
         for (key, value) in served.iter().filter(|(key, _)| is_told(key)) {
             let truth = expected.get(key).copied().unwrap_or(0.0);
-            if (value - truth).abs() > truth.abs() * RELATIVE {
+            if !equal(*value, truth) {
                 wrong.push(format!("{key}: served {value}, true {truth}"));
+            }
+        }
+        let of = |key: &str| served.get(key).copied().unwrap_or(f64::NAN);
+        let nodes = &whole["nodes"];
+        let listed = nodes["known"].as_f64().unwrap();
+        let standing = nodes["by_last_serve"]["standing"].as_f64().unwrap();
+        let state =
+            |state: &str| of(&normal(&format!("vpccni_cluster_nodes{{state=\"{state}\"}}")));
+        for (what, served, truth) in [
+            ("nodes_expected", of("vpccni_cluster_nodes_expected"), listed),
+            ("nodes with values", state("up") + state("stale"), standing),
+            ("nodes without", state("failed"), listed - standing),
+            ("nodes missing", state("missing"), 0.0),
+        ] {
+            if !equal(served, truth) {
+                wrong.push(format!("{what}: served {served}, true {truth}"));
             }
         }
         for (key, value) in &expected {
@@ -197,15 +217,9 @@ fn normal(key: &str) -> String {
     if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
-/// Figures that the fleet knows too: not the ones about our own scraping.
+/// Figures that the fleet adds up too. Nodes by state are compared with what it knows of each.
 fn is_told(key: &str) -> bool {
-    ![
-        "vpccni_cluster_nodes{",
-        "vpccni_cluster_nodes_expected",
-        "vpccni_cluster_ip_utilization_ratio",
-    ]
-    .iter()
-    .any(|own| key.starts_with(own))
+    !key.starts_with("vpccni_cluster_nodes{") && key != "vpccni_cluster_nodes_expected"
 }
 
 fn is_counter(key: &str) -> bool {
@@ -217,6 +231,7 @@ fn is_counter(key: &str) -> bool {
 #[test]
 fn every_cluster_figure_equals_the_truth_through_simulated_hours() {
     let mut pair = Pair::start("127.9.1.1", 120, 7, &[]);
+    let watch = Watch::start(pair.web);
     pair.settle();
     pair.compare("before the story begins");
     for hour in 1..=12 {
@@ -229,6 +244,44 @@ fn every_cluster_figure_equals_the_truth_through_simulated_hours() {
         pair.compare(&format!("after {hour} hours"));
     }
     assert!(pair.sum("vpccni_cluster_cni_add_requests_total") > 100.0, "the fleet has lived");
+    let falls = watch.end();
+    assert!(falls.is_empty(), "{}", falls.join("\n"));
+}
+
+/// Looks at every view, also between the comparisons: no counter falls.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<String>>,
+}
+
+impl Watch {
+    fn start(web: SocketAddr) -> Watch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut before: BTreeMap<String, f64> = BTreeMap::new();
+            let mut falls = Vec::new();
+            while !asked.load(Ordering::Relaxed) {
+                // Views are made every 100 ms.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                let Ok(answer) = try_get(web, "/metrics?scope=cluster", &[]) else { continue };
+                let now = figures(&answer.text());
+                for (key, was) in before.iter().filter(|(key, _)| is_counter(key)) {
+                    if now.get(key).is_none_or(|now| now.is_nan() || now < was) {
+                        falls.push(format!("{key}: from {was} to {:?}", now.get(key)));
+                    }
+                }
+                before = now;
+            }
+            falls
+        });
+        Watch { stop, thread }
+    }
+
+    fn end(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
 }
 
 #[test]

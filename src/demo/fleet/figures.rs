@@ -210,8 +210,8 @@ impl Table {
 pub(super) struct Figures {
     /// By id. 0 stands for absent, too.
     pub(super) values: Box<[f64]>,
-    /// Assigned over max, for an IPv4 node where both are known.
-    pub(super) utilization: Option<f64>,
+    /// Assigned and max, for an IPv4 node where both are known.
+    pub(super) addresses: Option<(f64, f64)>,
     /// From awscni_build_info, where it is served.
     pub(super) version: Option<&'static str>,
 }
@@ -219,7 +219,7 @@ pub(super) struct Figures {
 impl Figures {
     /// Nothing at all.
     pub(super) fn nothing() -> Figures {
-        Figures { values: vec![0.0; TABLE.list.len()].into(), utilization: None, version: None }
+        Figures { values: vec![0.0; TABLE.list.len()].into(), addresses: None, version: None }
     }
 
     fn add(&mut self, family: &'static str, first: &'static str, second: &'static str, value: f64) {
@@ -315,7 +315,7 @@ impl Figures {
             self.add("nodes_by_connmark_backend", backend, "", 1.0);
         }
         if pool.mode != Mode::Ipv6 && max > 0.0 && assigned.is_finite() {
-            self.utilization = Some(assigned / max);
+            self.addresses = Some((assigned, max));
         }
     }
 }

@@ -252,7 +252,17 @@ fn gauges(pages: &[&Figures]) -> BTreeMap<String, f64> {
         *out.entry(format!("vpccni_cluster_nodes_by_cni_version{{version={version:?}}}"))
             .or_default() += 1.0;
     }
-    let shares: Vec<f64> = pages.iter().filter_map(|figures| figures.utilization).collect();
+    let addresses: Vec<(f64, f64)> = pages.iter().filter_map(|f| f.addresses).collect();
+    let (mut assigned, mut max) = (Sum::default(), Sum::default());
+    for (of_node, at_most) in &addresses {
+        assigned.add(*of_node);
+        max.add(*at_most);
+    }
+    if max.value() > 0.0 {
+        let ratio = assigned.value() / max.value();
+        out.insert("vpccni_cluster_ip_utilization_ratio".to_owned(), ratio);
+    }
+    let shares: Vec<f64> = addresses.iter().map(|(assigned, max)| assigned / max).collect();
     let name = "vpccni_cluster_node_ip_utilization";
     for (bound, le) in SHARES.into_iter().chain([(f64::INFINITY, "+Inf")]) {
         let count = shares.iter().filter(|share| **share <= bound).count();
