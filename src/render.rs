@@ -13,6 +13,7 @@ pub mod detail;
 pub mod gzip;
 pub mod negotiate;
 pub mod own;
+pub mod pieces;
 
 /// What a request narrows a scope to; filters intersect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,12 +44,13 @@ impl Narrow {
 /// Appends the cluster scope.
 pub fn cluster(view: &View, narrow: &Narrow, out: &mut Vec<u8>) {
     for figure in aggregate::figures(view) {
-        let mut header = Header::new(figure.name, figure.kind, figure.help);
+        let begin = out.len();
+        header(figure.name, figure.kind, figure.help, out);
+        let head = out.len();
         for sample in figure.samples {
             if !narrow.wants(figure.name, sample.suffix) {
                 continue;
             }
-            header.once(out);
             out.extend_from_slice(figure.name.as_bytes());
             out.extend_from_slice(sample.suffix.as_bytes());
             let mut labels = LabelWriter::default();
@@ -63,47 +65,120 @@ pub fn cluster(view: &View, narrow: &Narrow, out: &mut Vec<u8>) {
             }
             out.push(b'\n');
         }
+        without_lone_header(begin, head, out);
     }
 }
 
 /// Appends the node scope.
 pub fn nodes(view: &View, narrow: &Narrow, detail: &Detail, out: &mut Vec<u8>) {
+    let wanted = view.nodes.iter().filter(|node| narrow.wants_node(&node.target.node));
+    let rows: Vec<Row<'_>> = wanted.map(Row::of).collect();
+    for family in node_families(view, detail) {
+        let begin = out.len();
+        family.header(out);
+        let head = out.len();
+        family.rows(view, narrow, detail, &rows, out);
+        without_lone_header(begin, head, out);
+    }
+}
+
+/// A family without samples has no header either.
+fn without_lone_header(begin: usize, head: usize, out: &mut Vec<u8>) {
+    if out.len() == head {
+        out.truncate(begin);
+    }
+}
+
+/// A family of the node scope.
+struct NodeFamily<'v> {
+    name: &'v str,
+    kind: Kind,
+    help: &'v str,
+    shows: Shows<'v>,
+}
+
+/// Where its samples come from.
+enum Shows<'v> {
+    /// Each row of these, with the suffix that the rows do not have themselves.
+    Rows(Vec<(FamilyId, &'v str)>),
+    /// The sum of its rows, without their labels.
+    Total(FamilyId),
+    /// What we know of a node ourselves; nothing before there is something to know.
+    Scrape(fn(&NodeView) -> Option<f64>),
+    /// The labels of the target.
+    Info,
+}
+
+/// What we know of each node ourselves.
+const OF_SCRAPES: [(&str, fn(&NodeView) -> Option<f64>); 4] = [
+    ("vpccni_node_scrape_duration_seconds", |n| n.last_outcome.map(|_| n.last_seconds)),
+    ("vpccni_node_scrape_last_success_timestamp_seconds", |n| n.last_success),
+    ("vpccni_node_scrape_samples", |n| n.last_success.map(|_| n.samples as f64)),
+    ("vpccni_node_scrape_success", |n| {
+        Some(f64::from(u8::from(n.last_outcome == Some(Outcome::Ok))))
+    }),
+];
+
+/// The families of the node scope, in page order.
+fn node_families<'v>(view: &'v View, detail: &Detail) -> Vec<NodeFamily<'v>> {
     if !detail.shows_nodes() {
-        return;
+        return Vec::new();
     }
-    let nodes: Vec<Row<'_>> = view
-        .nodes
-        .iter()
-        .filter(|node| narrow.wants_node(&node.target.node))
-        .map(|node| Row { label: node_label(&node.target.node), node })
-        .collect();
+    let mut list = Vec::new();
     for (index, family) in (0u16..).zip(FAMILIES) {
-        if !detail.shows(family.name, family.core) {
-            continue;
-        }
-        let header = Header::new(family.name, family.kind, family.help);
-        if detail.is_full() {
-            rows(view, header, &[(FamilyId::Known(index), "")], narrow, &nodes, out);
-        } else {
-            totals(FamilyId::Known(index), header, narrow, &nodes, out);
+        let id = FamilyId::Known(index);
+        if detail.shows(family.name, family.core) {
+            let shows =
+                if detail.is_full() { Shows::Rows(vec![(id, "")]) } else { Shows::Total(id) };
+            let (name, kind, help) = (family.name, family.kind, family.help);
+            list.push(NodeFamily { name, kind, help, shows });
         }
     }
-    if detail.is_full() {
-        let mut others: Vec<(u32, &OtherFamily)> = (0u32..).zip(view.others.iter()).collect();
-        others.sort_by(|a, b| (&a.1.family, &a.1.name).cmp(&(&b.1.family, &b.1.name)));
-        for group in others.chunk_by(|a, b| a.1.family == b.1.family) {
-            let Some((_, OtherFamily { family, kind, .. })) = group.first() else { continue };
-            if detail.shows(family, false) {
-                let suffix = |name| str::strip_prefix(name, &**family).unwrap_or_default();
-                let parts: Vec<(FamilyId, &str)> = group
-                    .iter()
-                    .map(|(index, other)| (FamilyId::Other(*index), suffix(&other.name)))
-                    .collect();
-                rows(view, Header::new(family, *kind, OTHER_HELP), &parts, narrow, &nodes, out);
-            }
+    let mut others: Vec<(u32, &OtherFamily)> = (0u32..).zip(view.others.iter()).collect();
+    others.sort_by(|a, b| (&a.1.family, &a.1.name).cmp(&(&b.1.family, &b.1.name)));
+    for group in others.chunk_by(|a, b| a.1.family == b.1.family) {
+        let Some((_, OtherFamily { family, kind, .. })) = group.first() else { continue };
+        if detail.shows(family, false) {
+            let part = |(index, other): &(u32, &'v OtherFamily)| {
+                let suffix = other.name.strip_prefix(&**family).unwrap_or_default();
+                (FamilyId::Other(*index), suffix)
+            };
+            let shows = Shows::Rows(group.iter().map(part).collect());
+            list.push(NodeFamily { name: family, kind: *kind, help: OTHER_HELP, shows });
         }
     }
-    of_scrapes(narrow, detail, &nodes, out);
+    let own = std::iter::once(("vpccni_node_info", Shows::Info));
+    for (name, shows) in own.chain(OF_SCRAPES.map(|(name, of)| (name, Shows::Scrape(of)))) {
+        if let Some(entry) = catalog::published(name).filter(|_| detail.shows(name, true)) {
+            list.push(NodeFamily { name, kind: entry.kind, help: entry.help, shows });
+        }
+    }
+    list
+}
+
+impl NodeFamily<'_> {
+    fn header(&self, out: &mut Vec<u8>) {
+        header(self.name, self.kind, self.help, out);
+    }
+
+    /// Its samples on these nodes.
+    fn rows(
+        &self,
+        view: &View,
+        narrow: &Narrow,
+        detail: &Detail,
+        nodes: &[Row<'_>],
+        out: &mut Vec<u8>,
+    ) {
+        let whole = narrow.wants(self.name, Suffix::None.as_str());
+        match &self.shows {
+            Shows::Rows(parts) => rows(view, self.name, parts, narrow, nodes, out),
+            _ if !whole => {}
+            Shows::Total(id) => totals(*id, self.name, nodes, out),
+            Shows::Scrape(value) => of_scrapes(*value, self.name, nodes, out),
+            Shows::Info => info(self.name, detail, nodes, out),
+        }
+    }
 }
 
 const OTHER_HELP: &str = "A family of ipamd that this exporter's catalogue does not know.";
@@ -114,17 +189,24 @@ struct Row<'v> {
     node: &'v NodeView,
 }
 
-fn node_label(name: &str) -> String {
-    let mut bytes = Vec::new();
-    LabelWriter::default().pair("node", name, &mut bytes);
-    String::from_utf8(bytes).unwrap_or_default()
+impl<'v> Row<'v> {
+    fn of(node: &'v NodeView) -> Row<'v> {
+        let mut bytes = Vec::new();
+        LabelWriter::default().pair("node", &node.target.node, &mut bytes);
+        Row { label: String::from_utf8(bytes).unwrap_or_default(), node }
+    }
+
+    /// Name and labels of a sample that has no others.
+    fn begin(&self, name: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'{');
+        out.extend_from_slice(self.label.as_bytes());
+    }
 }
 
-/// Each row of a family on each node. Parts: where its rows are, with the suffix that they do not
-/// have themselves.
 fn rows(
     view: &View,
-    mut header: Header<'_>,
+    name: &str,
     parts: &[(FamilyId, &str)],
     narrow: &Narrow,
     nodes: &[Row<'_>],
@@ -136,11 +218,10 @@ fn rows(
         for (part, row) in parts.iter().flat_map(|part| of_part(part).map(move |row| (part, row))) {
             let Some(series) = view.series_at(page.layout.rows[row]) else { continue };
             let suffix = if part.1.is_empty() { series.suffix.as_str() } else { part.1 };
-            if !narrow.wants(header.name, suffix) {
+            if !narrow.wants(name, suffix) {
                 continue;
             }
-            header.once(out);
-            out.extend_from_slice(header.name.as_bytes());
+            out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(suffix.as_bytes());
             out.push(b'{');
             out.extend_from_slice(label.as_bytes());
@@ -155,27 +236,14 @@ fn rows(
     }
 }
 
-/// A family's total on each node: its rows without their labels.
-fn totals(
-    id: FamilyId,
-    mut header: Header<'_>,
-    narrow: &Narrow,
-    nodes: &[Row<'_>],
-    out: &mut Vec<u8>,
-) {
-    if !narrow.wants(header.name, Suffix::None.as_str()) {
-        return;
-    }
-    for Row { label, node } in nodes {
-        let Some(page) = &node.page else { continue };
+fn totals(id: FamilyId, name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>) {
+    for row in nodes {
+        let Some(page) = &row.node.page else { continue };
         let rows = page.layout.rows_of(id);
         if rows.is_empty() {
             continue;
         }
-        header.once(out);
-        out.extend_from_slice(header.name.as_bytes());
-        out.push(b'{');
-        out.extend_from_slice(label.as_bytes());
+        row.begin(name, out);
         out.extend_from_slice(b"} ");
         // A lone row keeps its bits: -0.0 changes no addend.
         number::write(out, page.values[rows].iter().fold(-0.0, |sum, value| sum + value));
@@ -183,30 +251,15 @@ fn totals(
     }
 }
 
-/// What we know of each node ourselves.
-fn of_scrapes(narrow: &Narrow, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec<u8>) {
-    type Of = fn(&NodeView) -> Option<f64>;
-    const FAMILIES: [(&str, Of); 4] = [
-        ("vpccni_node_scrape_duration_seconds", |n| n.last_outcome.map(|_| n.last_seconds)),
-        ("vpccni_node_scrape_last_success_timestamp_seconds", |n| n.last_success),
-        ("vpccni_node_scrape_samples", |n| n.last_success.map(|_| n.samples as f64)),
-        ("vpccni_node_scrape_success", |n| {
-            Some(f64::from(u8::from(n.last_outcome == Some(Outcome::Ok))))
-        }),
-    ];
-    info(narrow, detail, nodes, out);
-    for (name, value) in FAMILIES {
-        let Some(entry) = catalog::published(name) else { continue };
-        if !detail.shows(name, true) || !narrow.wants(name, "") {
-            continue;
-        }
-        let mut header = Header::new(entry.name, entry.kind, entry.help);
-        for Row { label, node } in nodes {
-            let Some(value) = value(node) else { continue };
-            header.once(out);
-            out.extend_from_slice(name.as_bytes());
-            out.push(b'{');
-            out.extend_from_slice(label.as_bytes());
+fn of_scrapes(
+    value: fn(&NodeView) -> Option<f64>,
+    name: &str,
+    nodes: &[Row<'_>],
+    out: &mut Vec<u8>,
+) {
+    for row in nodes {
+        if let Some(value) = value(row.node) {
+            row.begin(name, out);
             out.extend_from_slice(b"} ");
             number::write(out, value);
             out.push(b'\n');
@@ -218,18 +271,10 @@ fn of_scrapes(narrow: &Narrow, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec
 const NODE_LABELS: [&str; 6] =
     ["instance_type", "zone", "region", "nodegroup", "nodepool", "capacity_type"];
 
-fn info(narrow: &Narrow, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec<u8>) {
-    const NAME: &str = "vpccni_node_info";
-    let Some(entry) = catalog::published(NAME) else { return };
-    if !detail.shows(NAME, true) || !narrow.wants(NAME, "") {
-        return;
-    }
-    let mut header = Header::new(NAME, entry.kind, entry.help);
-    for Row { label, node } in nodes {
-        header.once(out);
-        out.extend_from_slice(NAME.as_bytes());
-        out.push(b'{');
-        out.extend_from_slice(label.as_bytes());
+fn info(name: &str, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec<u8>) {
+    for row in nodes {
+        let node = row.node;
+        row.begin(name, out);
         let mut labels = LabelWriter { any: true };
         let of_target = |name: &str| node.target.labels.get(name).filter(|v| !v.is_empty());
         for name in NODE_LABELS {
@@ -254,31 +299,14 @@ fn info(narrow: &Narrow, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec<u8>) 
     }
 }
 
-/// HELP and TYPE, written before the first sample of a family and only then.
-struct Header<'a> {
-    name: &'a str,
-    kind: Kind,
-    help: &'a str,
-    written: bool,
-}
-
-impl<'a> Header<'a> {
-    fn new(name: &'a str, kind: Kind, help: &'a str) -> Header<'a> {
-        Header { name, kind, help, written: false }
+/// HELP and TYPE.
+fn header(name: &str, kind: Kind, help: &str, out: &mut Vec<u8>) {
+    for part in ["# HELP ", name, " "] {
+        out.extend_from_slice(part.as_bytes());
     }
-
-    fn once(&mut self, out: &mut Vec<u8>) {
-        if self.written {
-            return;
-        }
-        self.written = true;
-        for part in ["# HELP ", self.name, " "] {
-            out.extend_from_slice(part.as_bytes());
-        }
-        escape(self.help, false, out);
-        for part in ["\n# TYPE ", self.name, " ", self.kind.as_str(), "\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
+    escape(help, false, out);
+    for part in ["\n# TYPE ", name, " ", kind.as_str(), "\n"] {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 

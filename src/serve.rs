@@ -89,10 +89,7 @@ impl Shared {
     pub fn publish(&self, published: Published) {
         let size = |identity, gzip| BodySize { identity, gzip };
         let cluster = size(published.cluster.len, published.cluster.deflate.len() as u64);
-        let node = size(
-            published.node.iter().map(|part| part.len).sum(),
-            published.node.iter().map(|part| part.deflate.len() as u64).sum(),
-        );
+        let node = size(published.node.len, published.node.deflate.len() as u64);
         let (seconds, generation) = (published.seconds, published.view.generation);
         self.bodies.publish(published);
         self.readiness.published(self.uptime());

@@ -8,6 +8,7 @@ use crate::model::{NodeState, Targets};
 use crate::observe::Observe;
 use crate::observe::app::Standing;
 use crate::render::detail::Detail;
+use crate::render::pieces::Pieces;
 use crate::render::{self, Narrow, gzip};
 use crate::scrape::Rounds;
 use crate::serve::{Published, Shared};
@@ -20,9 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The log says how the cluster stands at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(60);
-
-/// Bytes of a piece of the node scope: pieces are compressed one by one and keep memory flat.
-const PIECE: usize = 4 << 20;
 
 pub(super) struct Publisher {
     pub(super) store: Arc<Store>,
@@ -48,6 +46,7 @@ impl Publisher {
         let mut generation = None;
         let mut made: Option<Instant> = None;
         let mut line: Option<Instant> = None;
+        let mut pieces = Pieces::default();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -86,7 +85,7 @@ impl Publisher {
             if generation == Some(now_generation) && !old {
                 continue;
             }
-            let view = self.publish();
+            let view = self.publish(&mut pieces);
             generation = Some(view.generation);
             made = Some(Instant::now());
             if line.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
@@ -103,33 +102,20 @@ impl Publisher {
         self.shared.readiness.note(note);
     }
 
-    fn publish(&self) -> Arc<View> {
+    fn publish(&self, pieces: &mut Pieces) -> Arc<View> {
         let began = Instant::now();
         let view = Arc::new(self.store.view(self.clock.now()));
         let all = Narrow::default();
         let mut cluster = Vec::new();
         render::cluster(&view, &all, &mut cluster);
-        let mut node = Vec::new();
-        render::nodes(&view, &all, &self.detail, &mut node);
-        let node = pieces(node);
         self.shared.publish(Published {
             cluster: gzip::compress(cluster.into()),
-            node: node.into_iter().map(gzip::compress).collect(),
+            node: pieces.refresh(&view, &self.detail),
             seconds: began.elapsed().as_secs_f64(),
             view: Arc::clone(&view),
         });
         view
     }
-}
-
-/// Cuts a text into pieces of about [`PIECE`] that share its memory.
-fn pieces(text: Vec<u8>) -> Vec<bytes::Bytes> {
-    let mut rest = bytes::Bytes::from(text);
-    let mut pieces = Vec::new();
-    while !rest.is_empty() {
-        pieces.push(rest.split_to(PIECE.min(rest.len())));
-    }
-    pieces
 }
 
 /// What the log line says.

@@ -4,12 +4,12 @@
 //! text.
 
 use bytes::Bytes;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// A piece of a body, in both encodings. Segments join in any order and number.
+/// A piece of a body. Segments join in any order and number.
 #[derive(Debug, Clone, Default)]
 pub struct Segment {
-    /// The text as it is.
+    /// The text as it is, where it is kept; the deflate has it too.
     pub identity: Bytes,
     /// The same as raw deflate, full-flushed, without a final block; empty when the text is.
     pub deflate: Bytes,
@@ -19,16 +19,96 @@ pub struct Segment {
     pub len: u64,
 }
 
-/// Compresses a text so that it can be joined with others.
+/// Compresses a text so that it can be joined with others, and keeps it.
 pub fn compress(identity: Bytes) -> Segment {
-    if identity.is_empty() {
-        return Segment::default();
+    let segment = Coder::default().compress(&identity);
+    Segment { identity, ..segment }
+}
+
+/// A text that nobody wants compressed.
+pub fn plain(identity: Bytes) -> Segment {
+    Segment { len: identity.len() as u64, identity, ..Segment::default() }
+}
+
+/// Compresses many texts, one after another, in the same memory.
+#[derive(Debug)]
+pub struct Coder(Compress);
+
+impl Default for Coder {
+    fn default() -> Coder {
+        Coder(Compress::new(Compression::new(LEVEL), false))
     }
-    let mut crc = Crc::new();
-    crc.update(&identity);
-    let deflate = deflate(&identity).unwrap_or_else(|| stored(&identity));
-    let len = identity.len() as u64;
-    Segment { identity, deflate: deflate.into(), crc: crc.sum(), len }
+}
+
+impl Coder {
+    /// Compresses a text so that it can be joined with others, and keeps only that.
+    pub fn compress(&mut self, text: &[u8]) -> Segment {
+        if text.is_empty() {
+            return Segment::default();
+        }
+        self.0.reset();
+        let deflate = deflate(&mut self.0, text).unwrap_or_else(|| stored(text));
+        let mut crc = Crc::new();
+        crc.update(text);
+        let len = text.len() as u64;
+        Segment { identity: Bytes::new(), deflate: deflate.into(), crc: crc.sum(), len }
+    }
+}
+
+/// Joins segments to one, of which only the deflate is kept.
+pub fn join(segments: &[Segment]) -> Segment {
+    let mut deflate = Vec::with_capacity(segments.iter().map(|s| s.deflate.len()).sum());
+    let (mut crc, mut len) = (0_u32, 0_u64);
+    for segment in segments {
+        deflate.extend_from_slice(&segment.deflate);
+        crc = crc_combine(crc, segment.crc, segment.len);
+        len += segment.len;
+    }
+    Segment { identity: Bytes::new(), deflate: deflate.into(), crc, len }
+}
+
+/// Gives back the text of a segment that did not keep it, block by block.
+#[derive(Debug)]
+pub struct Inflater {
+    deflate: Bytes,
+    state: Decompress,
+    left: u64,
+}
+
+impl Inflater {
+    /// From the beginning.
+    pub fn new(segment: &Segment) -> Inflater {
+        let deflate = segment.deflate.clone();
+        Inflater { deflate, state: Decompress::new(false), left: segment.len }
+    }
+}
+
+impl Iterator for Inflater {
+    type Item = Bytes;
+
+    /// The next block. It ends early only where the deflate is not one of ours.
+    fn next(&mut self) -> Option<Bytes> {
+        let room = usize::try_from(self.left.min(BLOCK as u64)).ok()?;
+        let mut block = Vec::with_capacity(room);
+        while block.len() < room {
+            let (taken, made) = (self.state.total_in(), block.len());
+            let flush = FlushDecompress::None;
+            self.state.decompress_vec(&self.deflate, &mut block, flush).ok()?;
+            let taken = usize::try_from(self.state.total_in() - taken).ok()?;
+            self.deflate = self.deflate.slice(taken.min(self.deflate.len())..);
+            if taken == 0 && block.len() == made {
+                return None;
+            }
+        }
+        self.left -= room as u64;
+        (room > 0).then(|| block.into())
+    }
+}
+
+/// The whole text of a segment.
+#[cfg(test)]
+pub(crate) fn inflated(segment: &Segment) -> Vec<u8> {
+    Inflater::new(segment).collect::<Vec<_>>().concat()
 }
 
 /// Joins segments to one gzip member: header, every segment's deflate, an empty final block,
@@ -55,7 +135,8 @@ pub fn stitch(segments: &[&Segment]) -> Vec<Bytes> {
 /// other side is slower than either.
 const LEVEL: u32 = 1;
 
-/// Text is fed in blocks of this size, so that the output grows with what was really written.
+/// Text is fed in blocks of this size, so that the output grows with what was really written, and
+/// given back in them.
 const BLOCK: usize = 64 * 1024;
 
 /// Output space that is made whenever less is left: a block hardly ever needs more.
@@ -67,8 +148,7 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 /// An empty block of fixed codes with the final bit set; full-flushed parts end on a byte boundary.
 const FINAL_BLOCK: [u8; 2] = [3, 0];
 
-fn deflate(text: &[u8]) -> Option<Vec<u8>> {
-    let mut coder = Compress::new(Compression::new(LEVEL), false);
+fn deflate(coder: &mut Compress, text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 8 + SPACE);
     for block in text.chunks(BLOCK) {
         let mut rest = block;
@@ -218,6 +298,9 @@ mod tests {
             let segments: Vec<Segment> = texts.iter().map(|t| compress(t.clone().into())).collect();
             let refs: Vec<&Segment> = segments.iter().collect();
             prop_assert_eq!(gunzip(&stitch(&refs)), (texts.concat(), 0));
+            let joined = join(&segments);
+            prop_assert_eq!(gunzip(&stitch(&[&joined])), (texts.concat(), 0));
+            prop_assert_eq!(inflated(&joined), texts.concat());
         }
     }
 }

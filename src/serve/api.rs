@@ -177,20 +177,14 @@ impl Shared {
     pub(crate) fn status(&self) -> Status {
         let verdict = self.verdict();
         let published = self.bodies.newest();
-        let view = published.as_deref().map(|published| {
-            let parts = || published.node.iter();
-            ViewStatus {
-                generation: published.view.generation,
-                taken: published.view.taken.unix,
-                age_seconds: self.view_age().unwrap_or(0.0),
-                publish_seconds: published.seconds,
-                cluster_bytes: published.cluster.len,
-                node_bytes: parts().map(|part| part.len).sum(),
-                gzip_bytes: parts()
-                    .chain([&published.cluster])
-                    .map(|part| part.deflate.len() as u64)
-                    .sum(),
-            }
+        let view = published.as_deref().map(|published| ViewStatus {
+            generation: published.view.generation,
+            taken: published.view.taken.unix,
+            age_seconds: self.view_age().unwrap_or(0.0),
+            publish_seconds: published.seconds,
+            cluster_bytes: published.cluster.len,
+            node_bytes: published.node.len,
+            gzip_bytes: (published.cluster.deflate.len() + published.node.deflate.len()) as u64,
         });
         Status {
             version: env!("CARGO_PKG_VERSION"),

@@ -1,8 +1,9 @@
 //! What is published, and how it becomes an answer. Comes in: finished segments of a view. Goes
-//! out: bodies joined from them without a copy. Never: half a view (a request keeps the one that it
+//! out: bodies joined from them without a copy; the node scope is kept compressed, and inflated block by
+//! block for the few who want it plain. Never: half a view (a request keeps the one that it
 //! began with), a scope before the first round has closed.
 
-use crate::render::gzip::{self, Segment};
+use crate::render::gzip::{self, Coder, Inflater, Segment};
 use crate::render::negotiate::Encoding;
 use crate::view::View;
 use arc_swap::ArcSwapOption;
@@ -20,8 +21,8 @@ pub struct Published {
     pub view: Arc<View>,
     /// The scope `cluster`.
     pub cluster: Segment,
-    /// The scope `node`, in any number of parts: joined in this order they are the scope.
-    pub node: Vec<Segment>,
+    /// The scope `node`.
+    pub node: Segment,
     /// Seconds that it took to make view and bodies.
     pub seconds: f64,
 }
@@ -61,32 +62,38 @@ impl Bodies {
 /// A text that was made for one answer, prepared as far as the encoding needs.
 pub(crate) fn segment(text: Vec<u8>, encoding: Encoding) -> Segment {
     match encoding {
-        Encoding::Gzip => gzip::compress(text.into()),
-        Encoding::Identity => {
-            Segment { len: text.len() as u64, identity: text.into(), ..Segment::default() }
-        }
+        Encoding::Gzip => Coder::default().compress(&text),
+        Encoding::Identity => gzip::plain(text.into()),
     }
 }
 
 /// Joins segments to one body.
 pub(crate) fn join(segments: &[&Segment], encoding: Encoding) -> Parts {
-    Parts::new(match encoding {
-        Encoding::Gzip => gzip::stitch(segments),
-        Encoding::Identity => segments.iter().map(|s| s.identity.clone()).collect(),
-    })
-}
-
-/// A body of several pieces with a known length.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    rest: std::vec::IntoIter<Bytes>,
-    left: u64,
-}
-
-impl Parts {
-    fn new(parts: Vec<Bytes>) -> Parts {
-        Parts { left: parts.iter().map(|part| part.len() as u64).sum(), rest: parts.into_iter() }
+    match encoding {
+        Encoding::Gzip => {
+            let parts = gzip::stitch(segments);
+            let left = parts.iter().map(|part| part.len() as u64).sum();
+            Parts { rest: Box::new(parts.into_iter()), left }
+        }
+        Encoding::Identity => {
+            let left = segments.iter().map(|segment| segment.len).sum();
+            let texts: Vec<Segment> = segments.iter().map(|s| (*s).clone()).collect();
+            Parts { rest: Box::new(texts.into_iter().flat_map(text)), left }
+        }
     }
+}
+
+/// A segment's text, as it is kept or from its deflate.
+fn text(segment: Segment) -> impl Iterator<Item = Bytes> {
+    let kept = segment.identity.len() as u64 == segment.len;
+    let made = (!kept).then(|| Inflater::new(&segment)).into_iter().flatten();
+    std::iter::once(segment.identity).chain(made)
+}
+
+/// A body of several pieces with a known length, made while it is sent.
+pub(crate) struct Parts {
+    rest: Box<dyn Iterator<Item = Bytes> + Send>,
+    left: u64,
 }
 
 impl HttpBody for Parts {
@@ -121,14 +128,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_of_parts_knows_its_length_and_skips_what_is_empty() {
-        let parts = ["ab", "", "cde", ""].map(Bytes::from);
-        let mut body = Parts::new(parts.to_vec());
+        let parts = ["ab", "", "cde", ""].map(|text| gzip::plain(Bytes::from(text)));
+        let mut body = join(&parts.each_ref(), Encoding::Identity);
         assert_eq!(body.size_hint().exact(), Some(5));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(3), false));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "cde");
         assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(0), true));
         assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_text_that_was_not_kept_comes_from_its_deflate() {
+        let long: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+        let segment = Coder::default().compress(&long);
+        let body = join(&[&segment, &gzip::plain(Bytes::from("tail"))], Encoding::Identity);
+        assert_eq!(body.size_hint().exact(), Some(long.len() as u64 + 4));
+        let sent = body.collect().await.unwrap().to_bytes();
+        assert_eq!(sent, [&long[..], b"tail"].concat());
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(crate) async fn metrics(
         let mut segments: Vec<&Segment> = Vec::new();
         if let Some(data) = &data {
             segments.extend(ask.cluster.then_some(&data.cluster));
-            segments.extend(data.node.iter().filter(|_| ask.node));
+            segments.extend(ask.node.then_some(&data.node));
         }
         segments.extend(&own);
         join(&segments, encoding)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Moment, NodeState, Outcome, Source, Target};
 use crate::render::detail;
-use crate::render::gzip::compress;
+use crate::render::gzip::{compress, join, plain};
 use crate::view::{NodeView, View};
 use axum::body::Bytes;
 use flate2::bufread::GzDecoder;
@@ -60,7 +60,7 @@ fn published() -> Published {
     Published {
         view: Arc::new(View { taken, generation: 4, ..View::default() }),
         cluster: compress(CLUSTER.into()),
-        node: NODE.iter().map(|&part| compress(part.into())).collect(),
+        node: join(&NODE.map(|part| compress(part.into()))),
         seconds: 0.125,
     }
 }
@@ -68,14 +68,7 @@ fn published() -> Published {
 /// A node scope that no socket buffer swallows.
 fn huge() -> Published {
     let line = Bytes::from(vec![b'#'; 32 * 1024 * 1024]);
-    Published {
-        node: vec![crate::render::gzip::Segment {
-            len: line.len() as u64,
-            identity: line,
-            ..Default::default()
-        }],
-        ..Published::default()
-    }
+    Published { node: plain(line), ..Published::default() }
 }
 
 #[derive(Debug)]
@@ -428,8 +421,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
     site.shared.readiness.synced(2);
     site.shared.readiness.rounds_closed(1, 0.5, 0.5);
     let published = published();
-    let gzip = published.cluster.deflate.len()
-        + published.node.iter().map(|part| part.deflate.len()).sum::<usize>();
+    let gzip = published.cluster.deflate.len() + published.node.deflate.len();
     site.shared.publish(published);
     let mut status = site.get("/api/v1/status").await.json();
     status["uptime_seconds"].take();
