@@ -104,13 +104,16 @@ enum Shows<'v> {
     /// The sum of its rows, without their labels.
     Total(FamilyId),
     /// What we know of a node ourselves; nothing before there is something to know.
-    Scrape(fn(&NodeView) -> Option<f64>),
+    Scrape(OfScrape),
     /// The labels of the target.
     Info,
 }
 
+/// A figure of our own about a node.
+type OfScrape = fn(&NodeView) -> Option<f64>;
+
 /// What we know of each node ourselves.
-const OF_SCRAPES: [(&str, fn(&NodeView) -> Option<f64>); 4] = [
+const OF_SCRAPES: [(&str, OfScrape); 4] = [
     ("vpccni_node_scrape_duration_seconds", |n| n.last_outcome.map(|_| n.last_seconds)),
     ("vpccni_node_scrape_last_success_timestamp_seconds", |n| n.last_success),
     ("vpccni_node_scrape_samples", |n| n.last_success.map(|_| n.samples as f64)),
@@ -251,12 +254,7 @@ fn totals(id: FamilyId, name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>) {
     }
 }
 
-fn of_scrapes(
-    value: fn(&NodeView) -> Option<f64>,
-    name: &str,
-    nodes: &[Row<'_>],
-    out: &mut Vec<u8>,
-) {
+fn of_scrapes(value: OfScrape, name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>) {
     for row in nodes {
         if let Some(value) = value(row.node) {
             row.begin(name, out);

@@ -36,7 +36,7 @@ pub use reader::{PageReader, PageSummary};
 
 /// Interned lines may grow by this share, and by [`SWEEP_AT_LEAST`], before unused ones are swept:
 /// a sweep costs about a nanosecond a line of every node.
-const SWEEP_GROWTH: f64 = 1.25;
+const SWEEP_GROWTH: f64 = 1.1;
 
 /// See [`SWEEP_GROWTH`]: below this a sweep is not worth it.
 const SWEEP_AT_LEAST: usize = 20_000;

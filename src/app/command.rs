@@ -5,6 +5,7 @@ use super::Service;
 use crate::catalog::reference::{self, OwnFamily};
 use crate::config::{self, Check, Command, Config, LogLevel};
 use crate::observe::Observe;
+use crate::render::own;
 use crate::{check, demo, logging};
 use anyhow::Context;
 use clap::ArgMatches;
@@ -47,13 +48,7 @@ pub fn catalog() -> String {
         .filter(|family| family.name().starts_with("vpccni_exporter_"))
         .map(|family| OwnFamily {
             name: family.name().to_owned(),
-            kind: match family.get_field_type() {
-                prometheus::proto::MetricType::COUNTER => "counter",
-                prometheus::proto::MetricType::GAUGE => "gauge",
-                prometheus::proto::MetricType::HISTOGRAM => "histogram",
-                prometheus::proto::MetricType::SUMMARY => "summary",
-                prometheus::proto::MetricType::UNTYPED => "untyped",
-            },
+            kind: own::kind(family.get_field_type()).as_str(),
             help: family.help().to_owned(),
         })
         .collect();

@@ -2,6 +2,8 @@
 //! name. Goes out: their lines, by the same number writer as every other line of ours. Never: a
 //! header without a sample, a scraped value.
 
+use super::{escape, header};
+use crate::model::Kind;
 use crate::number;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
@@ -11,7 +13,7 @@ pub fn families(list: &[MetricFamily], names: &[String], out: &mut Vec<u8>) {
     let mut page = Page { out, names, whole_family: true, sample: String::new() };
     for family in list {
         let start = page.out.len();
-        page.header(family);
+        header(family.name(), kind(family.get_field_type()), family.help(), page.out);
         let samples = page.out.len();
         page.whole_family = names.is_empty() || names.iter().any(|name| name == family.name());
         for metric in family.get_metric() {
@@ -33,25 +35,6 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn header(&mut self, family: &MetricFamily) {
-        let kind = match family.get_field_type() {
-            MetricType::COUNTER => "counter",
-            MetricType::GAUGE => "gauge",
-            MetricType::SUMMARY => "summary",
-            MetricType::UNTYPED => "untyped",
-            MetricType::HISTOGRAM => "histogram",
-        };
-        self.text("# HELP ");
-        self.text(family.name());
-        self.text(" ");
-        escape(self.out, family.help(), false);
-        self.text("\n# TYPE ");
-        self.text(family.name());
-        self.text(" ");
-        self.text(kind);
-        self.text("\n");
-    }
-
     fn metric(&mut self, family: &MetricFamily, metric: &Metric) {
         let name = family.name();
         match family.get_field_type() {
@@ -107,7 +90,7 @@ impl Page<'_> {
             self.text(separator);
             self.text(label.name());
             self.text("=\"");
-            escape(self.out, label.value(), true);
+            escape(label.value(), true, self.out);
             self.text("\"");
             separator = ",";
         }
@@ -134,15 +117,14 @@ fn count(count: u64) -> f64 {
     count as f64
 }
 
-/// Escapes backslash and line feed, in label values the quote too.
-fn escape(out: &mut Vec<u8>, text: &str, quote: bool) {
-    for &byte in text.as_bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'"' if quote => out.extend_from_slice(b"\\\""),
-            _ => out.push(byte),
-        }
+/// The type of a family of the registry.
+pub fn kind(of: MetricType) -> Kind {
+    match of {
+        MetricType::COUNTER => Kind::Counter,
+        MetricType::GAUGE => Kind::Gauge,
+        MetricType::SUMMARY => Kind::Summary,
+        MetricType::UNTYPED => Kind::Untyped,
+        MetricType::HISTOGRAM => Kind::Histogram,
     }
 }
 

@@ -192,6 +192,13 @@ impl AnswerReader {
     fn take_head<'i>(&mut self, input: &'i [u8]) -> Result<&'i [u8], AnswerError> {
         const END: &[u8] = b"\r\n\r\n";
         let had = self.line.len();
+        // Nearly always the whole head comes at once, and need not be kept.
+        if had == 0
+            && let Some(end) = memmem::find(&input[..input.len().min(HEAD_CAP)], END)
+        {
+            self.read_head(&input[..end])?;
+            return Ok(&input[end + END.len()..]);
+        }
         // The end may straddle what was taken before.
         let from = had.saturating_sub(END.len() - 1);
         let room = (HEAD_CAP + END.len()).saturating_sub(had);

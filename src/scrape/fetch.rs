@@ -8,9 +8,13 @@
 
 use super::answer::{AnswerError, AnswerReader, ContentEncoding, inflate};
 use crate::model::{Outcome, Target};
+use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes asked for at once: a page of 25 KB comes in one or two reads.
@@ -20,7 +24,6 @@ const READ_BUFFER: usize = 32 * 1024;
 #[derive(Debug)]
 pub(super) struct Buffers {
     reader: AnswerReader,
-    input: Vec<u8>,
     request: Vec<u8>,
     sent: Vec<u8>,
     inflated: Vec<u8>,
@@ -49,7 +52,6 @@ impl Buffers {
     pub(super) fn new(gzip: bool, max_body: usize) -> Buffers {
         Buffers {
             reader: AnswerReader::new(max_body),
-            input: vec![0; READ_BUFFER],
             request: Vec::new(),
             sent: Vec::new(),
             inflated: Vec::new(),
@@ -84,22 +86,26 @@ pub(super) async fn fetch(target: &Target, buffers: &mut Buffers) -> Result<Fetc
     let mut stream = connect(target).await?;
     write_request(target, buffers);
     stream.write_all(&buffers.request).await.map_err(|e| broken(&e, "while sending"))?;
-    let Buffers { reader, input, sent, inflated, max_body, .. } = buffers;
+    let Buffers { reader, sent, inflated, max_body, .. } = buffers;
     reader.reset();
     sent.clear();
     loop {
-        let read = match stream.read(input).await {
-            Ok(read) => read,
-            Err(error) if reader.has_begun() => {
-                let reason = format!("{}: {error}", reader.end());
-                return Err(Failure { outcome: Outcome::Truncated, reason });
-            }
-            Err(error) => return Err(broken(&error, "before an answer")),
-        };
-        if read == 0 {
-            return Err(refused(&reader.end()));
-        }
-        if let Some(head) = reader.feed(&input[..read], sent).map_err(|e| refused(&e))? {
+        let fed = poll_fn(|cx| {
+            // On the stack: hundreds of scrapes wait for their nodes, and one at a time reads.
+            let mut input = [const { MaybeUninit::uninit() }; READ_BUFFER];
+            let mut input = ReadBuf::uninit(&mut input);
+            let read = ready!(Pin::new(&mut stream).poll_read(cx, &mut input));
+            Poll::Ready(match (read, input.filled()) {
+                (Ok(()), []) => Err(refused(&reader.end())),
+                (Ok(()), read) => reader.feed(read, sent).map_err(|error| refused(&error)),
+                (Err(error), _) if reader.has_begun() => {
+                    let reason = format!("{}: {error}", reader.end());
+                    Err(Failure { outcome: Outcome::Truncated, reason })
+                }
+                (Err(error), _) => Err(broken(&error, "before an answer")),
+            })
+        });
+        if let Some(head) = fed.await? {
             // Fails only on a dead socket, which is closed anyway.
             drop(stream.set_zero_linger());
             drop(stream);

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::Source;
 use std::io::Write;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

@@ -170,7 +170,7 @@ impl Lines {
     }
 
     /// Forgets every line that is not marked, heads that none needs any more, and dead tails once
-    /// they make up half. Marks: one flag an id.
+    /// they make up a quarter. Marks: one flag an id.
     pub(super) fn sweep(&mut self, marked: &[bool]) {
         let mut is_free = vec![false; self.lines.len()];
         self.free.iter().for_each(|id| is_free[*id as usize] = true);
@@ -198,7 +198,7 @@ impl Lines {
             }
             used
         });
-        if self.dead_tails * 2 > self.tails.len() {
+        if self.dead_tails * 4 > self.tails.len() {
             self.compact(&is_free);
         }
     }
