@@ -44,6 +44,8 @@ pub struct Series {
     pub ungrouped: Option<Box<str>>,
     /// Where its value goes in the cluster's figures.
     pub slot: Slot,
+    /// Rows of a page that differ are added up here.
+    pub folded: bool,
 }
 
 impl Series {

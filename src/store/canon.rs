@@ -138,6 +138,7 @@ pub(super) fn series(
     family: FamilyId,
     suffix: Suffix,
     labels: &[(Cow<'_, str>, Cow<'_, str>)],
+    folded: bool,
 ) -> Series {
     let slot = match family {
         FamilyId::Known(index) => slot(index, suffix, labels),
@@ -152,6 +153,7 @@ pub(super) fn series(
         labels: rendered(pairs()).into(),
         ungrouped: grouped.then(|| rendered(pairs().filter(|(n, _)| !grouping(n))).into()),
         slot,
+        folded,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::parse::{self, Line, Reader, Sample};
 use crate::view::{FamilyId, Layout, OtherFamily, Roles, Series};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet, HashTable};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 /// How far ahead the shape is searched for a line that came early: rows of one family come and go
@@ -28,7 +28,7 @@ pub(super) struct Shape {
     /// Ids in [`Lines`].
     pub(super) lines: Box<[u32]>,
     /// For each line its row, or [`IGNORED`], or [`START`].
-    pub(super) rows: Box<[u16]>,
+    pub(super) rows: Arc<[u16]>,
     /// The rows.
     pub(super) layout: Arc<Layout>,
 }
@@ -74,6 +74,7 @@ pub(super) struct Interner {
     others: Arc<Vec<OtherFamily>>,
     others_cut: bool,
     roles: HashSet<Arc<Roles>, RandomState>,
+    places: HashSet<Arc<[u16]>, RandomState>,
     declared: HashMap<String, Kind, RandomState>,
     hasher: RandomState,
     scratch: Scratch,
@@ -231,28 +232,47 @@ impl Interner {
         let meaning = match &canonical {
             Canonical::Ignored => Meaning::Ignored,
             Canonical::Start => Meaning::Start,
-            Canonical::Known { family, suffix, labels, .. } => {
+            Canonical::Known { family, suffix, labels, folded } => {
                 let id = FamilyId::Known(*family);
-                Meaning::Series(self.series_of(canon::series(id, *suffix, labels)))
+                Meaning::Series(self.series_of(canon::series(id, *suffix, labels, *folded)))
             }
             Canonical::Other { labels } => match self.other_of(sample.name) {
                 Some(id) => {
-                    Meaning::Series(self.series_of(canon::series(id, Suffix::None, labels)))
+                    Meaning::Series(self.series_of(canon::series(id, Suffix::None, labels, false)))
                 }
                 None => Meaning::Ignored,
             },
         };
-        let raw = self.raw_hash(sample);
-        Ok(self.lines.insert(stretch, meaning, raw))
+        Ok(self.lines.insert(stretch, meaning))
     }
 
-    /// Equal for the same series however its labels are ordered or escaped, and its bound written.
-    fn raw_hash(&self, sample: &Sample<'_>) -> u64 {
+    /// Equal for lines of one and the same raw series, however its labels are ordered or escaped.
+    fn identity(&self, id: u32) -> u64 {
+        match self.lines.line(id).meaning() {
+            Meaning::Series(series) => match self.series[series as usize].as_deref() {
+                Some(Series { folded: true, .. }) => self.raw_hash(id),
+                _ => u64::from(series),
+            },
+            // Only the text itself can be told to be there twice; nothing is made of it.
+            Meaning::Start | Meaning::Ignored => u64::from(u32::MAX) + 1 + u64::from(id),
+        }
+    }
+
+    /// The hash of the series that a line names itself, before folding.
+    fn raw_hash(&self, id: u32) -> u64 {
+        let (head, tail) = self.lines.text(id);
+        let line = [head, tail, b"0\n"].concat();
+        let mut reader = Reader::new(&line);
+        let sample = loop {
+            match reader.next_line() {
+                Ok(Some(Line::Sample(sample))) => break sample,
+                Ok(Some(_)) => {}
+                // It was read when it was interned.
+                Ok(None) | Err(_) => return self.hasher.hash_one(&line),
+            }
+        };
         let mut labels: Vec<_> =
             sample.labels.iter().map(|(name, value)| (name, parse::unescape(value))).collect();
-        for (_, le) in labels.iter_mut().filter(|(name, _)| *name == "le") {
-            *le = canon::bound_text(std::mem::take(le));
-        }
         labels.sort();
         self.hasher.hash_one((sample.name, labels))
     }
@@ -262,10 +282,19 @@ impl Interner {
         let hash = |s: &Series| hasher.hash_one((s.family, s.suffix, &*s.labels));
         let wanted = hash(&series);
         let same = |id: &u32| table[*id as usize].as_deref().is_some_and(|s| s.is(&series));
-        if let Some(id) = series_ids.find(wanted, same) {
-            return *id;
+        let known = series_ids.find(wanted, same).copied();
+        let folds = |id: u32| table[id as usize].as_ref().is_some_and(|s| s.folded);
+        if let Some(id) = known
+            && (folds(id) || !series.folded)
+        {
+            return id;
         }
         let table = Arc::make_mut(table);
+        if let Some(id) = known {
+            // Known as a row of its own until now.
+            table[id as usize] = Some(Arc::new(series));
+            return id;
+        }
         let id = match free_series.pop() {
             Some(id) => {
                 table[id as usize] = Some(Arc::new(series));
@@ -328,16 +357,6 @@ impl Interner {
         Ok(Reading { values, reshaped, start, samples: scratch.ids.len(), kept, misses })
     }
 
-    /// The roles that some other layout has already, or these.
-    fn shared(&mut self, roles: Roles) -> Arc<Roles> {
-        if let Some(known) = self.roles.get(&roles) {
-            return Arc::clone(known);
-        }
-        let roles = Arc::new(roles);
-        self.roles.insert(Arc::clone(&roles));
-        roles
-    }
-
     fn shape_of(
         &mut self,
         page: &[u8],
@@ -345,8 +364,7 @@ impl Interner {
         scratch: &mut Scratch,
     ) -> Result<Shape, Refusal> {
         scratch.seen.clear();
-        let twice =
-            scratch.ids.iter().position(|id| !scratch.seen.insert(self.lines.line(*id).raw));
+        let twice = scratch.ids.iter().position(|id| !scratch.seen.insert(self.identity(*id)));
         if let Some(twice) = twice {
             let (head, tail) = self.lines.text(scratch.ids[twice]);
             let text = [head, tail].concat();
@@ -361,10 +379,11 @@ impl Interner {
         let layout = match same {
             Some(shape) => Arc::clone(&shape.layout),
             None => {
-                let roles = self.shared(layout::roles(&order, &self.series));
+                let roles = shared(&mut self.roles, Arc::new(layout::roles(&order, &self.series)));
                 Arc::new(Layout { rows: order, roles })
             }
         };
+        let rows = shared(&mut self.places, rows);
         Ok(Shape { lines: scratch.ids.as_slice().into(), rows, layout })
     }
 
@@ -387,6 +406,7 @@ impl Interner {
         self.lines.sweep(&lines);
         self.series_ids.retain(|id| series[*id as usize]);
         self.roles.retain(|roles| Arc::strong_count(roles) > 1);
+        self.places.retain(|places| Arc::strong_count(places) > 1);
         let table = Arc::make_mut(&mut self.series);
         for (id, marked) in series.iter().enumerate() {
             if !marked && table[id].take().is_some() {
@@ -419,6 +439,11 @@ impl Interner {
 /// Uncatalogued `awscni_` families beyond this are not kept: ipamd has 27, a page that invents
 /// names without end must not grow us.
 const OTHER_FAMILIES_CAP: usize = 1_000;
+
+/// What some other shape has already, or this.
+fn shared<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>, RandomState>, new: Arc<T>) -> Arc<T> {
+    Arc::clone(known.get_or_insert_with(&new, Arc::clone))
+}
 
 /// A reason with the place of a sample, counted from 0: `line:column: reason`.
 fn placed(page: &[u8], sample: usize, reason: &str) -> String {

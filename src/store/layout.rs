@@ -24,7 +24,7 @@ type SeriesTable = [Option<Arc<Series>>];
 pub(super) fn arrange(
     meanings: impl Iterator<Item = Meaning> + Clone,
     table: &SeriesTable,
-) -> (Box<[u16]>, Box<[u32]>) {
+) -> (Arc<[u16]>, Box<[u32]>) {
     let mut first_seen: HashMap<u32, usize, RandomState> = HashMap::default();
     for meaning in meanings.clone() {
         if let Meaning::Series(id) = meaning {

@@ -26,8 +26,6 @@ pub(super) struct Line {
     tail_at: u32,
     tail_len: u32,
     meaning: u32,
-    /// Hash of the raw series, to find the same series twice on one page.
-    pub(super) raw: u64,
 }
 
 /// Greatest values of [`Line::meaning`] that are no series.
@@ -119,7 +117,7 @@ impl Lines {
     }
 
     /// Interns a stretch that [`Lines::find`] did not find; the caller has asked for room.
-    pub(super) fn insert(&mut self, stretch: &[u8], meaning: Meaning, raw: u64) -> u32 {
+    pub(super) fn insert(&mut self, stretch: &[u8], meaning: Meaning) -> u32 {
         let (head, tail) = cut(stretch);
         let head = self.head_of(head);
         let meaning = match meaning {
@@ -129,7 +127,7 @@ impl Lines {
         };
         let tail_at = small(self.tails.len());
         self.tails.extend_from_slice(tail);
-        let line = Line { head, tail_at, tail_len: small(tail.len()), meaning, raw };
+        let line = Line { head, tail_at, tail_len: small(tail.len()), meaning };
         let id = match self.free.pop() {
             Some(id) => {
                 self.lines[id as usize] = line;
@@ -242,9 +240,9 @@ mod tests {
     fn lines_that_differ_behind_their_first_label_share_the_text_before_it() {
         let mut lines = Lines::default();
         let comment = b"# HELP a b=\"c\"\na{eni=\"x\"} ";
-        let first = lines.insert(comment, Meaning::Series(0), 1);
-        let a = lines.insert(b"a{eni=\"y\"} ", Meaning::Series(1), 2);
-        let b = lines.insert(b"a{eni=\"z\"} ", Meaning::Series(2), 3);
+        let first = lines.insert(comment, Meaning::Series(0));
+        let a = lines.insert(b"a{eni=\"y\"} ", Meaning::Series(1));
+        let b = lines.insert(b"a{eni=\"z\"} ", Meaning::Series(2));
         assert_eq!(text(&lines, first), comment);
         assert_eq!(lines.heads.len(), 2);
         assert_eq!(lines.tails, b"x\"} y\"} z\"} ");
@@ -259,13 +257,13 @@ mod tests {
     #[test]
     fn a_swept_line_is_found_no_more_and_its_id_is_used_again() {
         let mut lines = Lines::default();
-        let a = lines.insert(b"a ", Meaning::Ignored, 1);
-        let b = lines.insert(b"b ", Meaning::Start, 2);
+        let a = lines.insert(b"a ", Meaning::Ignored);
+        let b = lines.insert(b"b ", Meaning::Start);
         lines.sweep(&[false, true]);
         assert_eq!(lines.find(b"a "), None);
         assert_eq!(lines.find(b"b "), Some(b));
         assert_eq!((lines.heads.len(), lines.head_bytes), (2, 2));
-        assert_eq!(lines.insert(b"c ", Meaning::Series(7), 3), a);
+        assert_eq!(lines.insert(b"c ", Meaning::Series(7)), a);
         assert_eq!((text(&lines, a), text(&lines, b)), (b"c ".to_vec(), b"b ".to_vec()));
         assert_eq!((lines.len(), lines.heads.len()), (2, 2));
         assert_eq!(lines.line(a).meaning(), Meaning::Series(7));
@@ -276,7 +274,7 @@ mod tests {
     fn texts_survive_compaction() {
         let mut lines = Lines::default();
         let line = |i: u64| format!("line{{i=\"{i}\"}} ").into_bytes();
-        let ids: Vec<u32> = (0..100).map(|i| lines.insert(&line(i), Meaning::Ignored, i)).collect();
+        let ids: Vec<u32> = (0..100).map(|i| lines.insert(&line(i), Meaning::Ignored)).collect();
         let before = lines.tails.len();
         let marked: Vec<bool> = (0..100).map(|i| i % 3 == 0).collect();
         lines.sweep(&marked);

@@ -462,6 +462,20 @@ fn a_series_that_stands_twice_on_a_page_is_refused() {
 }
 
 #[test]
+fn rows_that_fold_are_added_up_and_one_of_them_twice_is_refused() {
+    let store = store(&["a"]);
+    let row = |labels: &str| format!("awscni_aws_utils_error_count{{{labels}}} 1\n");
+    // First as a row of its own, then as what others fold to.
+    scrape(&store, "a", 30.0, &(row("error=\"other\",fn=\"f\"") + &old_start())).unwrap();
+    let page = row("error=\"some text\",fn=\"f\"") + &row("error=\"more text\",fn=\"f\"");
+    scrape(&store, "a", 60.0, &(page.clone() + &old_start())).unwrap();
+    assert_eq!(get(&store, 60.0, "aws_utils_errors_total{fn=other}"), 1.0);
+    let twice = page + &row("fn=\"f\",error=\"some text\"");
+    let refused = scrape(&store, "a", 90.0, &twice).unwrap_err();
+    assert!(refused.reason.starts_with("3:1: the series"), "{}", refused.reason);
+}
+
+#[test]
 fn a_bound_in_two_spellings_is_one_series_twice() {
     let store = store(&["a"]);
     let name = "awscni_ipamd_startup_duration_seconds_bucket";
