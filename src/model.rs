@@ -1,5 +1,5 @@
 //! Plain data that the stages hand to each other: targets, outcomes, node states, moments.
-//! Nothing here reads a clock, opens a socket or knows a stage.
+//! Never: a clock, a socket, a stage.
 
 use std::fmt;
 use std::sync::Arc;

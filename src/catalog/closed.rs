@@ -1,5 +1,6 @@
 //! Closed sets of label values, as ipamd's versions use them (amazon-vpc-cni-k8s v1.5 to v1.23).
-//! Sorted. What is not listed counts under `other`, so that a new value adds no series.
+//! Sorted. What is not listed counts under `other`, so that a new value adds no series. Never:
+//! a value that nodes made up.
 
 use super::OTHER;
 

@@ -1,4 +1,5 @@
 //! Events of the whole: start, standing, stop. Comes in: what happened. Goes out: a log line.
+//! Never: a line per node.
 
 use super::Observe;
 use tracing::{info, warn};

@@ -1,4 +1,5 @@
 //! Events of the stage discover: what was read or lost comes in, one log line and one count go out.
+//! Never: a line that repeats itself every reading.
 
 use super::limit::Limiter;
 use super::{Observe, counters, gauge};

@@ -1,6 +1,6 @@
 //! Events of the stage scrape: what happened to a scrape or a round comes in, one log line at most
 //! and one count go out. A failing node is told of when it begins to fail, rate-limited; after that
-//! the status page and its series say so.
+//! the status page and its series say so. Never: an address or a reason as a label value.
 
 use super::limit::Limiter;
 use super::{Observe, counters, gauge, registered};

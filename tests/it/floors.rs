@@ -187,6 +187,10 @@ fn furniture(path: &str, text: &str) -> Vec<String> {
     if !text.starts_with("//!") {
         found.push(format!("src/{path}:1: the first line says with //! what the file is"));
     }
+    let mut head = text.lines().take_while(|line| line.starts_with("//!"));
+    if path != "lib.rs" && !is_test_file(path) && !head.any(|line| line.contains("ever")) {
+        found.push(format!("src/{path}:1: its head does not say what never happens"));
+    }
     if path == "mod.rs" || path.ends_with("/mod.rs") {
         found.push(format!("src/{path}:1: the front door of a folder is named as the folder"));
     }
@@ -425,10 +429,10 @@ const LIB: &str = "//! A map.\n//!\n//! ```text\n//! a ──► b · c\n//! ```
 fn found_in(files: &[(&str, &str)]) -> Vec<String> {
     let mut sources = Sources::from([("lib.rs".to_owned(), LIB.to_owned())]);
     for module in floors(LIB).unwrap().keys() {
-        sources.insert(format!("{module}.rs"), "//! Empty.\n".to_owned());
+        sources.insert(format!("{module}.rs"), "//! Never full.\n".to_owned());
     }
     for (path, text) in files {
-        sources.insert((*path).to_owned(), format!("//! x\n{text}"));
+        sources.insert((*path).to_owned(), format!("//! Never.\n{text}"));
     }
     findings(&sources)
 }
@@ -594,6 +598,7 @@ fn each_file_is_on_the_map_begins_with_its_purpose_and_is_not_long() {
         [
             "src/lib.rs: there is no file for b, which has a floor",
             "src/a.rs:1: the first line says with //! what the file is",
+            "src/a.rs:1: its head does not say what never happens",
         ]
     );
     sources.insert("lib.rs".to_owned(), "//! nothing".to_owned());

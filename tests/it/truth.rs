@@ -25,7 +25,8 @@ pub(crate) struct Pair {
     _folder: tempfile::TempDir,
     fleet: Child,
     truth: SocketAddr,
-    _service: Child,
+    /// None where the fleet's process is the service's too.
+    _service: Option<Child>,
     /// Where the service listens.
     pub(crate) web: SocketAddr,
     /// Unix seconds just before the service began.
@@ -95,15 +96,43 @@ impl Pair {
             _folder: folder,
             fleet,
             truth,
-            _service: service,
+            _service: Some(service),
             web,
             began,
             counters: BTreeMap::new(),
         };
-        pair.control("/pause");
-        until("first view", || pair.status()["view"]["generation"].as_u64());
-        pair.counters = pair.served().iter().map(|(key, value)| (normal(key), *value)).collect();
+        pair.begin();
         pair
+    }
+
+    /// The demo, as it runs for everybody.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test is an edge: it tells the fleet since when"
+    )]
+    fn demo(nodes: u32) -> Pair {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        let nodes = nodes.to_string();
+        let args = ["demo", "--nodes", &nodes, "--interval", "500ms"];
+        let fleet = Child::program(args.into_iter().chain(["--web.listen-address", "127.0.0.1:0"]));
+        let address = |word: &str| {
+            fleet.line("line that says where to look", |line| {
+                let at = line.strip_prefix(word)?.find("http://")? + word.len() + "http://".len();
+                line[at..].split('/').next()?.parse().ok()
+            })
+        };
+        let (web, truth) = (address("figures"), address("truth"));
+        let folder = tempfile::tempdir().unwrap();
+        let counters = BTreeMap::new();
+        let mut pair = Pair { _folder: folder, fleet, truth, _service: None, web, began, counters };
+        pair.begin();
+        pair
+    }
+
+    fn begin(&mut self) {
+        self.control("/pause");
+        until("first view", || self.status()["view"]["generation"].as_u64());
+        self.counters = self.served().iter().map(|(key, value)| (normal(key), *value)).collect();
     }
 
     pub(crate) fn control(&self, path: &str) {
@@ -282,6 +311,20 @@ impl Watch {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
+}
+
+#[test]
+fn the_demo_serves_what_its_fleet_knows() {
+    let mut pair = Pair::demo(60);
+    pair.settle();
+    pair.compare("at rest");
+    for _ in 0..4 {
+        pair.control("/step?seconds=900");
+        std::thread::sleep(std::time::Duration::from_millis(400));
+    }
+    pair.settle();
+    pair.compare("an hour later");
+    assert!(pair.sum("vpccni_cluster_cni_add_requests_total") > 10.0, "the fleet has lived");
 }
 
 #[test]
