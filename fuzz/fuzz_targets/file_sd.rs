@@ -10,7 +10,9 @@ fuzz_target!(|bytes: &[u8]| {
         for target in file::parse(name, bytes, &defaults).unwrap_or_default().targets {
             assert!(!target.node.is_empty() && !target.host.is_empty() && target.port > 0);
             assert!(target.path.starts_with('/'));
-            assert!(target.labels.keys().all(|label| label != "node" && !label.starts_with("__")));
+            assert!(
+                target.labels.iter().all(|(label, _)| label != "node" && !label.starts_with("__"))
+            );
         }
     }
 });

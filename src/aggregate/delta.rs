@@ -35,8 +35,8 @@ pub struct Sighting {
     pub uptime: f64,
     /// What is remembered was remembered under another name or at another address.
     pub elsewhere: bool,
-    /// Seconds for which a process of this node would have been noticed and not forgotten; at most
-    /// the uptime.
+    /// Seconds for which a process of this node would have been noticed and not forgotten: at most
+    /// the uptime, 0 for one that is known to have been seen before.
     pub watched: f64,
 }
 
@@ -74,7 +74,7 @@ pub fn process_of(run: Option<&Run>, now: &Sighting) -> Process {
             let young = now.served_at - start < gap + START_WOBBLE_SECONDS;
             if before.to_bits() == start.to_bits() {
                 Process::Same
-            } else if young {
+            } else if young && now.watched > 0.0 {
                 Process::New
             } else if now.elsewhere && (start - before).abs() > START_WOBBLE_SECONDS {
                 Process::Unknown
@@ -82,6 +82,8 @@ pub fn process_of(run: Option<&Run>, now: &Sighting) -> Process {
                 Process::Same
             }
         }
+        // Nothing says that it is the process of the other name or address.
+        _ if now.elsewhere => Process::Unknown,
         _ => Process::Unvouched,
     }
 }

@@ -116,6 +116,25 @@ fn rule_3_a_histogram_is_reset_as_one() {
 }
 
 #[test]
+fn rule_2_what_took_over_a_name_or_an_address_is_only_the_same_process_by_its_start_time() {
+    let one = layout(&[(1, 0)]);
+    let process = |before, start, watched| {
+        let page = Arc::new(page(&one, &[1.0]));
+        let run = Run { start: before, last_good: 30.0, page, held: None };
+        let (served_at, uptime) = (1060.0, 60.0);
+        let elsewhere = true;
+        process_of(Some(&run), &Sighting { start, served_at, uptime, elsewhere, watched })
+    };
+    assert_eq!(process(OLD, OLD, 60.0), Process::Same);
+    assert_eq!(process(OLD, Some(11.5), 60.0), Process::Same, "it wobbles");
+    assert_eq!(process(OLD, Some(500.0), 60.0), Process::Unknown);
+    assert_eq!(process(OLD, Some(1040.0), 60.0), Process::New);
+    assert_eq!(process(OLD, Some(1040.0), 0.0), Process::Unknown, "it was counted before");
+    assert_eq!(process(None, OLD, 60.0), Process::Unknown);
+    assert_eq!(process(OLD, None, 60.0), Process::Unknown);
+}
+
+#[test]
 fn rule_4_an_old_process_at_first_sight_is_a_baseline_and_no_burst() {
     let one = layout(&[(1, 0)]);
     let mut run = None;
