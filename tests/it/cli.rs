@@ -1,7 +1,8 @@
 //! The built program: exit codes, what it says where, how it starts and stops.
 
 use crate::support::{Child, PageServer, get, program, run, until, until_ok};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 fn with(args: &[&str]) -> Command {
@@ -133,4 +134,39 @@ fn the_log_alone_says_how_the_cluster_stands() {
     assert_eq!((&line["nodes.up"], &line["level"]), (&1.into(), &"INFO".into()));
     assert_eq!(line["ip_addresses.assigned"], 7);
     assert_eq!(line["message"], "1 nodes up, 0 stale, 0 failed; 7 of 10 IPv4 pod addresses in use");
+}
+
+#[test]
+fn a_first_signal_waits_for_an_answer_under_way_and_a_second_one_ends_at_once() {
+    // A page that no socket buffer swallows.
+    let wide = "x".repeat(600);
+    let row = |i: u32| format!("awscni_x{{row=\"{i}-{wide}\"}} 1\n");
+    let page: String = (0..40_000).map(row).collect();
+    let pages = PageServer::start(&page);
+    let child = Child::start(with(&[
+        "--discover.targets",
+        &pages.address.to_string(),
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--web.shutdown-timeout",
+        "10m",
+        "--scrape.max-body",
+        "64MiB",
+        "--node.detail",
+        "full",
+    ]));
+    let web = child.listening();
+    until_ok(web, "/readyz");
+    let mut stuck = TcpStream::connect(web).unwrap();
+    stuck.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    // The answer has begun, and the rest is not read.
+    stuck.read_exact(&mut [0; 15]).unwrap();
+    child.signal("TERM");
+    child.line("line that it stops", |line| line.contains("stopping").then_some(()));
+    // The answer has ten minutes: only the second signal can end it now.
+    child.signal("TERM");
+    let ended = child.ended();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("a second signal"), "{}", ended.stderr);
+    drop(stuck);
 }
