@@ -45,7 +45,6 @@ mod world;
 pub use node::{Age, Behaviour};
 pub use story::StoryEvent;
 pub use truth::Forgotten;
-pub use world::page_for_bench;
 
 /// Events that a slow listener may be behind before it loses the oldest.
 const EVENTS: usize = 1024;

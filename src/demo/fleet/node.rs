@@ -516,12 +516,6 @@ impl Node {
         self.release = release;
         self.restart(now);
     }
-
-    /// Page rows come and go, for benches.
-    pub(super) fn churn_rows(&mut self, rows: usize) {
-        self.version += 1;
-        self.pool.churn_rows(rows, &mut self.rng);
-    }
 }
 
 /// Calls that bring an interface, with milliseconds beyond a call's usual.

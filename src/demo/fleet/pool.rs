@@ -205,16 +205,6 @@ impl Pool {
             cidr.eni.is_some()
         });
     }
-
-    /// Forgets the `count` first unused rows, and marks as many others as used once: churn of shape.
-    pub(super) fn churn_rows(&mut self, count: usize, rng: &mut Rng) {
-        let unused: Vec<usize> =
-            (0..self.cidrs.len()).filter(|i| self.cidrs[*i].used == 0).collect();
-        for _ in 0..count.min(unused.len()) {
-            let cidr = &mut self.cidrs[*rng.pick(&unused)];
-            cidr.seen = !cidr.seen;
-        }
-    }
 }
 
 #[cfg(test)]

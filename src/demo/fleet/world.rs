@@ -264,20 +264,6 @@ impl Page {
     }
 }
 
-/// The page of one node of a calm fleet after `churn_step` changes of its values, in each of which one
-/// line in a hundred came or went; for benches. Pure: the same page on every machine.
-pub fn page_for_bench(seed: u64, node: u64, churn_step: u64) -> Vec<u8> {
-    /// A moment in 2027: benches need one, not the present one.
-    const NOW: f64 = 1.8e9;
-    let mut node = Node::new(seed, node, Age::Old, 0, NOW);
-    let lines = page::render(&node).iter().filter(|b| **b == b'\n').count();
-    for minute in 0..churn_step {
-        node.live(minute);
-        node.churn_rows(lines / 100);
-    }
-    page::render(&node)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,18 +364,5 @@ mod tests {
             assert!(names.insert(name));
             world.leave(slot);
         }
-    }
-
-    #[test]
-    fn a_bench_page_churns_a_little_at_every_step() {
-        let lines = |step| {
-            let page = String::from_utf8(page_for_bench(1, 2, step)).unwrap();
-            page.lines().map(|l| l.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(lines(5), lines(5));
-        let (before, after) = (lines(5), lines(6));
-        let gone = before.iter().filter(|l| !after.contains(l)).count();
-        let come = after.iter().filter(|l| !before.contains(l)).count();
-        assert!((1..before.len() / 20).contains(&(gone + come)), "{gone} {come}");
     }
 }
