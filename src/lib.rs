@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Verbs are stages, in flow order; nouns are ground. A file may use only the floors below its
-//! own: `6 main · 5 app config demo check logging · 4 serve · 3 discover scrape · 2 store ·
+//! own: `6 main · 5 app config demo check logging · 4 serve · 3 discover scrape · 2 store kubernetes ·
 //! 1 parse aggregate render · 0 number model catalog view total units observe clock`. Ground and pure
 //! stages may use their own floor where that makes no circle; no edge (floor 3) uses another.
 //! `tests/it/floors.rs` holds it so.
@@ -26,6 +26,7 @@ pub mod view;
 
 pub mod aggregate;
 pub mod discover;
+pub mod kubernetes;
 pub mod parse;
 pub mod render;
 pub mod scrape;
