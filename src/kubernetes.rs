@@ -7,8 +7,9 @@ use kube::{Client, Config};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// No answer of the API server takes this long, but for a watch, which says something once a minute.
-const READ_TIMEOUT: Duration = Duration::from_secs(290);
+/// Of a connection that hears nothing for so long nothing is expected: a watch has its bookmarks about
+/// once a minute.
+const READ_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Where the API server is.
 #[derive(Debug, Clone, Default, Args)]
@@ -17,7 +18,12 @@ const READ_TIMEOUT: Duration = Duration::from_secs(290);
 pub struct Settings {
     /// Kubeconfig file [default: in a pod its service account, elsewhere $KUBECONFIG or
     /// ~/.kube/config]
-    #[arg(id = "kube_config", long = "kube.config", env = "VPCCNI_KUBE_CONFIG", value_name = "FILE")]
+    #[arg(
+        id = "kube_config",
+        long = "kube.config",
+        env = "VPCCNI_KUBE_CONFIG",
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// URL of the API server, instead of the one that the service account or kubeconfig names
     #[arg(long = "kube.api-server", env = "VPCCNI_KUBE_API_SERVER", value_name = "URL",
@@ -25,7 +31,11 @@ pub struct Settings {
     pub api_server: Option<http::Uri>,
 }
 
-fn url(text: &str) -> Result<http::Uri, String> {
+/// Reads the URL of an API server.
+///
+/// # Errors
+/// What is allowed, when it is none.
+pub fn url(text: &str) -> Result<http::Uri, String> {
     let parsed: Result<http::Uri, _> = text.parse();
     parsed
         .ok()
@@ -45,7 +55,9 @@ pub enum ClientError {
         source: kube::config::KubeconfigError,
     },
     /// A pod without a usable service account.
-    #[error("this pod's service account cannot be used: {0}; see --kube.config and automountServiceAccountToken")]
+    #[error(
+        "this pod's service account cannot be used: {0}; see --kube.config and automountServiceAccountToken"
+    )]
     InCluster(#[from] kube::config::InClusterError),
     /// TLS, or what authenticates us.
     #[error("cannot make a client of the API server: {0}")]
@@ -63,7 +75,7 @@ impl Settings {
         self.config.is_some() || self.api_server.is_some()
     }
 
-    /// A client, and the namespace that its credentials belong to. `in_cluster` is [`in_cluster`].
+    /// A client. `in_cluster` is [`in_cluster`].
     ///
     /// # Errors
     /// When kubeconfig or service account cannot be read. That the API server does not answer is none.
@@ -71,16 +83,17 @@ impl Settings {
         let options = KubeConfigOptions::default();
         let mut config = match &self.config {
             Some(file) => {
-                let broken = |source| ClientError::Kubeconfig {
-                    file: file.display().to_string(),
-                    source,
-                };
+                let broken =
+                    |source| ClientError::Kubeconfig { file: file.display().to_string(), source };
                 let kubeconfig = Kubeconfig::read_from(file).map_err(broken)?;
                 Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(broken)?
             }
             None if in_cluster => Config::incluster()?,
             None => Config::from_kubeconfig(&options).await.map_err(|source| {
-                ClientError::Kubeconfig { file: "of $KUBECONFIG or ~/.kube/config".to_owned(), source }
+                ClientError::Kubeconfig {
+                    file: "of $KUBECONFIG or ~/.kube/config".to_owned(),
+                    source,
+                }
             })?,
         };
         if let Some(url) = &self.api_server {
