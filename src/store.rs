@@ -391,3 +391,7 @@ impl Inner {
 #[cfg(test)]
 #[path = "store/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "store/pod_tests.rs"]
+mod pod_tests;

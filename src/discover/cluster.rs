@@ -175,3 +175,7 @@ fn awaited(resource: Resource, trouble: Option<(Trouble, &str)>, scope: &Scope) 
 fn lacking(resource: Resource, scope: &Scope, words: &str) -> String {
     format!("the right is missing to {}: {words}", resource.rule(&scope.namespace))
 }
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;

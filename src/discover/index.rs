@@ -142,3 +142,125 @@ impl<V: Clone + PartialEq> Index<V> {
         self.live.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    type Guarded = DeserializeGuard<ConfigMap>;
+
+    /// An object with a value; one with -1 cannot be read.
+    fn object(name: &str, value: i32) -> Guarded {
+        let data = if value < 0 { json!("none") } else { json!({ "v": value.to_string() }) };
+        serde_json::from_value(json!({ "metadata": { "name": name }, "data": data })).unwrap()
+    }
+
+    fn value(map: ConfigMap) -> Option<i32> {
+        map.data.unwrap_or_default().get("v")?.parse().ok()
+    }
+
+    fn told(index: &mut Index<i32>, event: Event<Guarded>) -> Told {
+        index.take(event, value)
+    }
+
+    fn all(index: &Index<i32>) -> BTreeMap<String, i32> {
+        index.iter().map(|(name, value)| (name.to_owned(), *value)).collect()
+    }
+
+    fn listed(index: &mut Index<i32>, objects: &[(&str, i32)]) -> Told {
+        told(index, Event::Init);
+        for (name, value) in objects {
+            told(index, Event::InitApply(object(name, *value)));
+        }
+        told(index, Event::InitDone)
+    }
+
+    #[test]
+    fn what_vanished_while_the_watch_was_cut_is_gone_once_everything_is_listed_anew() {
+        let mut index = Index::default();
+        assert_eq!(listed(&mut index, &[("a", 1), ("b", 2)]), Told::Changed);
+        told(&mut index, Event::Init);
+        told(&mut index, Event::InitApply(object("b", 3)));
+        let before = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        assert_eq!(all(&index), before, "half a listing says nothing");
+        assert_eq!(told(&mut index, Event::InitDone), Told::Changed);
+        assert_eq!(all(&index), BTreeMap::from([("b".to_owned(), 3)]));
+    }
+
+    #[test]
+    fn it_is_synced_by_a_whole_listing_even_an_empty_one() {
+        let mut index = Index::default();
+        told(&mut index, Event::Init);
+        told(&mut index, Event::InitApply(object("a", 1)));
+        assert!(!index.synced());
+        // A listing that broke off begins anew.
+        assert_eq!(listed(&mut index, &[]), Told::Changed);
+        assert!(index.synced() && index.len() == 0);
+        assert_eq!(listed(&mut index, &[]), Told::Same);
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_keeps_what_was_known_of_it() {
+        let mut index = Index::default();
+        listed(&mut index, &[("a", 1), ("b", 2)]);
+        let unreadable = |told| matches!(told, Told::Unreadable { name, .. } if name == "a");
+        assert!(unreadable(told(&mut index, Event::Apply(object("a", -1)))));
+        told(&mut index, Event::Init);
+        assert!(unreadable(told(&mut index, Event::InitApply(object("a", -1)))));
+        told(&mut index, Event::InitDone);
+        assert_eq!(all(&index), BTreeMap::from([("a".to_owned(), 1)]));
+        assert_eq!(told(&mut index, Event::Delete(object("a", -1))), Told::Changed);
+        assert_eq!(index.len(), 0);
+    }
+
+    #[test]
+    fn a_change_of_what_is_not_kept_is_none() {
+        let mut index = Index::default();
+        listed(&mut index, &[("a", 1)]);
+        assert_eq!(told(&mut index, Event::Apply(object("a", 1))), Told::Same);
+        assert_eq!(told(&mut index, Event::Delete(object("b", 1))), Told::Same);
+    }
+
+    proptest! {
+        /// Whatever happens in which order, the index is what the last whole listing and the events
+        /// after it say.
+        #[test]
+        fn prop_it_equals_a_map_that_was_told_the_same(
+            steps in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::btree_map("[a-d]", 0..3i32, 0..4).prop_map(Some),
+                    Just(None),
+                ],
+                1..12,
+            ),
+            events in prop::collection::vec(("[a-d]", 0..3i32, any::<bool>()), 0..12),
+        ) {
+            let mut index = Index::default();
+            let mut truth: BTreeMap<String, i32> = BTreeMap::new();
+            let mut events = events.into_iter();
+            for step in steps {
+                match step {
+                    Some(list) => {
+                        let pairs: Vec<(&str, i32)> = list.iter().map(|(n, v)| (&**n, *v)).collect();
+                        listed(&mut index, &pairs);
+                        truth = list;
+                    }
+                    None => if let Some((name, value, gone)) = events.next() {
+                        if gone {
+                            told(&mut index, Event::Delete(object(&name, value)));
+                            truth.remove(&name);
+                        } else {
+                            told(&mut index, Event::Apply(object(&name, value)));
+                            truth.insert(name, value);
+                        }
+                    },
+                }
+                prop_assert_eq!(all(&index), truth.clone());
+            }
+        }
+    }
+}

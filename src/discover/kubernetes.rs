@@ -104,3 +104,7 @@ pub(super) async fn watch(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "kubernetes_tests.rs"]
+mod tests;

@@ -131,3 +131,83 @@ impl Reader {
 fn capacity_type(value: &str) -> String {
     value.to_ascii_lowercase().replace('_', "-")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(reader: &mut Reader, labels: &[(&str, &str)]) -> Known {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        reader.keep(Some(&labels))
+    }
+
+    fn told(labels: &[(&str, &str)]) -> Vec<(String, String)> {
+        let known = keep(&mut Reader::new(&[]), labels);
+        known.labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+    }
+
+    #[test]
+    fn eks_karpenter_and_old_labels_become_ours() {
+        for (key, value, name, expected) in [
+            ("node.kubernetes.io/instance-type", "m5.large", "instance_type", "m5.large"),
+            ("beta.kubernetes.io/instance-type", "m5.large", "instance_type", "m5.large"),
+            ("topology.kubernetes.io/zone", "us-west-2b", "zone", "us-west-2b"),
+            ("failure-domain.beta.kubernetes.io/zone", "us-west-2b", "zone", "us-west-2b"),
+            ("topology.kubernetes.io/region", "us-west-2", "region", "us-west-2"),
+            ("eks.amazonaws.com/nodegroup", "blue", "nodegroup", "blue"),
+            ("alpha.eksctl.io/nodegroup-name", "blue", "nodegroup", "blue"),
+            ("karpenter.sh/nodepool", "gpu", "nodepool", "gpu"),
+            ("karpenter.sh/provisioner-name", "gpu", "nodepool", "gpu"),
+            ("eks.amazonaws.com/capacityType", "ON_DEMAND", "capacity_type", "on-demand"),
+            ("eks.amazonaws.com/capacityType", "SPOT", "capacity_type", "spot"),
+            ("karpenter.sh/capacity-type", "on-demand", "capacity_type", "on-demand"),
+        ] {
+            assert_eq!(told(&[(key, value)]), [(name.to_owned(), expected.to_owned())]);
+        }
+        assert_eq!(told(&[("topology.kubernetes.io/zone", ""), ("team", "a")]), []);
+    }
+
+    #[test]
+    fn the_newer_of_two_labels_counts() {
+        let both = [
+            ("topology.kubernetes.io/zone", "new"),
+            ("failure-domain.beta.kubernetes.io/zone", "old"),
+        ];
+        assert_eq!(told(&both), [("zone".to_owned(), "new".to_owned())]);
+    }
+
+    #[test]
+    fn labels_that_are_asked_for_are_told_under_a_prometheus_name() {
+        let wanted = ["example.com/team-a", "absent", ""].map(str::to_owned);
+        let known = keep(&mut Reader::new(&wanted), &[("example.com/team-a", "x"), ("b", "y")]);
+        let labels: Vec<_> = known.labels.iter().collect();
+        assert_eq!(labels, [("example_com_team_a", "x")]);
+    }
+
+    #[test]
+    fn nodes_that_run_no_aws_node_are_known_by_their_labels() {
+        let kind = |labels: &[(&str, &str)]| keep(&mut Reader::new(&[]), labels).kind;
+        assert_eq!(Reader::new(&[]).keep(None).kind, Kind::Linux);
+        assert_eq!(kind(&[("kubernetes.io/os", "linux")]), Kind::Linux);
+        assert_eq!(kind(&[("kubernetes.io/os", "windows")]), Kind::Windows);
+        assert_eq!(kind(&[("eks.amazonaws.com/compute-type", "ec2")]), Kind::Linux);
+        for (value, expected) in
+            [("auto", Kind::Auto), ("fargate", Kind::Fargate), ("hybrid", Kind::Hybrid)]
+        {
+            assert_eq!(kind(&[("eks.amazonaws.com/compute-type", value)]), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_is_kept_once_for_all_nodes_and_not_longer_than_they_are() {
+        let mut reader = Reader::new(&[]);
+        let zone = [("topology.kubernetes.io/zone", "us-west-2b")];
+        let nodes = [keep(&mut reader, &zone), keep(&mut reader, &zone)];
+        assert_eq!(reader.shared.len(), 1);
+        reader.sweep();
+        assert_eq!(reader.shared.len(), 1);
+        drop(nodes);
+        reader.sweep();
+        assert_eq!(reader.shared.len(), 0);
+    }
+}

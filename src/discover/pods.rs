@@ -220,3 +220,128 @@ pub(super) fn by_node<'p>(
     }
     (chosen, losers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(name: &str, created: &str, more: Value) -> Pod {
+        let mut pod = json!({
+            "metadata": { "name": name, "uid": format!("uid-{name}"), "creationTimestamp": created },
+            "spec": { "nodeName": "n1", "hostNetwork": true, "containers": [{ "name": "aws-node" }] },
+            "status": { "phase": "Running", "podIP": "10.0.0.1" },
+        });
+        merge(&mut pod, more);
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn merge(into: &mut Value, from: Value) {
+        match (into, from) {
+            (Value::Object(into), Value::Object(from)) => {
+                for (key, value) in from {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+            (into, from) => *into = from,
+        }
+    }
+
+    const DAY: &str = "2026-11-01T00:00:00Z";
+
+    fn place(more: Value) -> Result<String, String> {
+        let known = pod("p", DAY, more).keep(61678).unwrap();
+        known.place.map(|(host, port)| format!("{host} {port}")).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn a_running_pod_is_at_its_address_and_its_named_port() {
+        assert_eq!(place(json!({})), Ok("10.0.0.1 61678".to_owned()));
+        let ports = |name: &str, port: Value| {
+            json!({ "spec": { "containers": [
+                { "ports": [{ "containerPort": 8162, "name": "agentmetrics" }] },
+                { "ports": [{ "containerPort": port, "name": name }] },
+            ] } })
+        };
+        assert_eq!(place(ports("metrics", json!(7001))), Ok("10.0.0.1 7001".to_owned()));
+        assert_eq!(place(ports("other", json!(7001))), Ok("10.0.0.1 61678".to_owned()));
+        assert_eq!(place(ports("metrics", json!(70000))), Ok("10.0.0.1 61678".to_owned()));
+        let ipv6 =
+            json!({ "status": { "podIP": "2001:DB8:0::1" }, "spec": { "hostNetwork": false } });
+        assert_eq!(place(ipv6), Ok("2001:db8::1 61678".to_owned()));
+    }
+
+    #[test]
+    fn a_pod_that_cannot_be_scraped_says_why() {
+        let why = |more| place(more).unwrap_err();
+        let pending = json!({ "status": { "phase": "Pending", "podIP": "" } });
+        assert_eq!(why(pending), "the pod p is Pending");
+        let waiting = |kind: &str| {
+            json!({ "status": { "phase": "Pending",
+                kind: [{ "state": { "waiting": { "reason": "ImagePullBackOff" } } }] } })
+        };
+        assert_eq!(why(waiting("containerStatuses")), "the pod p is Pending (ImagePullBackOff)");
+        assert_eq!(
+            why(waiting("initContainerStatuses")),
+            "the pod p is Pending (ImagePullBackOff)"
+        );
+        let evicted = json!({ "status": { "phase": "Failed", "reason": "Evicted" } });
+        assert_eq!(why(evicted), "the pod p is Failed (Evicted)");
+        let going = json!({ "metadata": { "deletionTimestamp": DAY } });
+        assert_eq!(why(going), "the pod p is terminating");
+        for ip in [json!(""), json!("none")] {
+            let nowhere = json!({ "status": { "podIP": ip } });
+            assert_eq!(why(nowhere), "the pod p runs but has no address yet");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_is_not_scheduled_is_of_the_node_that_it_was_made_for() {
+        let affinity = json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{ "matchFields": [
+                { "key": "metadata.name", "operator": "In", "values": ["n7"] },
+            ] }],
+        } } });
+        let more = json!({ "spec": { "nodeName": null, "affinity": affinity }, "status": { "phase": "Pending" } });
+        assert_eq!(&*pod("p", DAY, more).keep(1).unwrap().node, "n7");
+        assert!(pod("p", DAY, json!({ "spec": { "nodeName": null } })).keep(1).is_none());
+    }
+
+    #[test]
+    fn the_newest_pod_that_can_be_scraped_speaks_for_its_node() {
+        let old = "2026-10-01T00:00:00Z";
+        let pending = json!({ "status": { "phase": "Pending" } });
+        let list: Vec<(String, Known)> = [
+            ("new-pending", DAY, pending.clone()),
+            ("old", old, json!({})),
+            ("older", "2026-09-01T00:00:00Z", json!({})),
+            (
+                "elsewhere",
+                old,
+                json!({ "spec": { "nodeName": "n2" }, "status": { "phase": "Failed" } }),
+            ),
+            (
+                "elsewhere-new",
+                DAY,
+                json!({ "spec": { "nodeName": "n2" }, "status": { "phase": "Pending" } }),
+            ),
+        ]
+        .into_iter()
+        .map(|(name, created, more)| (name.to_owned(), pod(name, created, more).keep(1).unwrap()))
+        .collect();
+        for reversed in [false, true] {
+            let mut list = list.clone();
+            if reversed {
+                list.reverse();
+            }
+            let (chosen, losers) = by_node(list.iter().map(|(name, pod)| (&**name, pod)));
+            assert_eq!((chosen["n1"].0, chosen["n2"].0, losers), ("old", "elsewhere-new", 1));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_small() {
+        // Besides its texts: the API server has some thousand bytes of each.
+        assert!(size_of::<Known>() <= 80, "{}", size_of::<Known>());
+    }
+}

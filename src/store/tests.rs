@@ -11,27 +11,32 @@ const INTERVAL: f64 = 30.0;
 /// Unix seconds at which the exporter of these tests began.
 const BEGAN: f64 = 1_700_000_000.0;
 
-fn at(uptime: f64) -> Moment {
+pub(super) fn at(uptime: f64) -> Moment {
     Moment { unix: BEGAN + uptime, uptime }
 }
 
-fn target(name: &str, host: &str) -> Target {
+pub(super) fn target(name: &str, host: &str) -> Target {
     Target::new(name, host, 61678, "/metrics", Source::Static)
 }
 
-fn targets(names: &[&str]) -> Targets {
+pub(super) fn targets(names: &[&str]) -> Targets {
     let mut list: Vec<Target> = names.iter().map(|name| target(name, name)).collect();
     list.sort_by(|a, b| a.node.cmp(&b.node));
     Targets { list, synced: true, ..Targets::default() }
 }
 
-fn store(names: &[&str]) -> Store {
+pub(super) fn store(names: &[&str]) -> Store {
     let store = Store::new(&Settings::default(), INTERVAL, Observe::new());
     store.retarget(&targets(names), at(0.0));
     store
 }
 
-fn scrape(store: &Store, node: &str, uptime: f64, body: &str) -> Result<Stored, Refused> {
+pub(super) fn scrape(
+    store: &Store,
+    node: &str,
+    uptime: f64,
+    body: &str,
+) -> Result<Stored, Refused> {
     let answer = Answer { body: body.as_bytes(), date: None, at: at(uptime), seconds: 0.01 };
     store.scraped(&node.into(), answer)
 }
@@ -57,7 +62,7 @@ fn figure_map(store: &Store, uptime: f64) -> BTreeMap<String, f64> {
     map
 }
 
-fn get(store: &Store, uptime: f64, key: &str) -> f64 {
+pub(super) fn get(store: &Store, uptime: f64, key: &str) -> f64 {
     figure_map(store, uptime).get(key).copied().unwrap_or(0.0)
 }
 
@@ -88,7 +93,7 @@ fn rule_2_after_an_hour_a_node_is_forgotten() {
 }
 
 /// A page of a process that began `start` seconds after the exporter.
-fn counted(n: u32, start: f64) -> String {
+pub(super) fn counted(n: u32, start: f64) -> String {
     format!("awscni_add_ip_req_count {n}\nprocess_start_time_seconds {}\n", BEGAN + start)
 }
 

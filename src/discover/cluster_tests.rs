@@ -1,0 +1,195 @@
+//! What the three watches add up to, from objects made by hand.
+
+use super::*;
+use crate::discover::nodes::Reader;
+use crate::discover::pods::Pod;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+use serde_json::json;
+
+struct Known {
+    pods: Index<pods::Known>,
+    nodes: Index<nodes::Known>,
+    sets: Index<i32>,
+}
+
+type Object = DeserializeGuard<Pod>;
+
+fn object(value: serde_json::Value) -> Object {
+    serde_json::from_value(value).unwrap()
+}
+
+fn index<V: Clone + PartialEq>(objects: Vec<Object>, keep: impl Fn(Pod) -> Option<V>) -> Index<V> {
+    let mut index = Index::default();
+    index.take(Event::<Object>::Init, &keep);
+    for object in objects {
+        index.take(Event::InitApply(object), &keep);
+    }
+    index.take(Event::<Object>::InitDone, &keep);
+    index
+}
+
+fn named(name: &str) -> Object {
+    object(json!({ "metadata": { "name": name } }))
+}
+
+/// Nodes by kind, pods on these nodes, a DaemonSet that wants as many.
+fn known(nodes: &[(&str, &str)], pods: &[(&str, &str)]) -> Known {
+    let pod = |(node, phase): &(&str, &str)| {
+        object(json!({
+            "metadata": { "name": format!("aws-node-{node}"), "uid": format!("u-{node}") },
+            "spec": { "nodeName": node },
+            "status": { "phase": phase, "podIP": format!("10.0.0.{}", node.len()) },
+        }))
+    };
+    let mut reader = Reader::new(&[]);
+    let mut of_nodes = Index::default();
+    of_nodes.take(Event::<Object>::Init, |_| None);
+    for (name, kind) in nodes {
+        let labels = [("eks.amazonaws.com/compute-type", *kind), ("karpenter.sh/nodepool", "p")];
+        let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let kept = reader.keep(Some(&labels));
+        of_nodes.take(Event::InitApply(named(name)), |_| Some(kept.clone()));
+    }
+    of_nodes.take(Event::<Object>::InitDone, |_| None);
+    Known {
+        pods: index(pods.iter().map(pod).collect(), |pod| pod.keep(61678)),
+        nodes: of_nodes,
+        sets: index(vec![named("aws-node")], |_| Some(2)),
+    }
+}
+
+impl Known {
+    fn cluster(&self) -> Cluster<'_> {
+        Cluster {
+            pods: &self.pods,
+            pods_trouble: None,
+            nodes: &self.nodes,
+            nodes_trouble: None,
+            sets: &self.sets,
+            sets_trouble: None,
+        }
+    }
+}
+
+fn scope() -> Scope {
+    Scope {
+        namespace: "kube-system".to_owned(),
+        selector: "k8s-app=aws-node".to_owned(),
+        nodes: true,
+        labels: Vec::new(),
+        route: Route::Direct,
+        port: 61678,
+        path: "/metrics".into(),
+        shard: Shard::default(),
+    }
+}
+
+fn summary(found: &Found) -> Vec<String> {
+    let mut lines: Vec<String> = found
+        .targets
+        .iter()
+        .map(|target| {
+            let at = match &target.idle {
+                Some(idle) => idle.reason().to_owned(),
+                None => format!("{} {}", target.address(), target.path),
+            };
+            format!("{} {} {at}", target.node, if target.expected { "expected" } else { "extra" })
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn nodes_have_an_address_or_a_reason_and_only_linux_nodes_miss_a_pod() {
+    let nodes =
+        [("a", ""), ("bb", ""), ("ccc", ""), ("f", "fargate"), ("h", "hybrid"), ("u", "auto")];
+    let pods = [("a", "Running"), ("bb", "Pending"), ("h", "Running"), ("unknown", "Running")];
+    let known = known(&nodes, &pods);
+    let found = known.cluster().found(&scope());
+    assert_eq!(
+        summary(&found),
+        [
+            "a expected 10.0.0.1:61678 /metrics",
+            "bb expected the pod aws-node-bb is Pending",
+            "ccc expected there is no aws-node pod on this node",
+            "h extra 10.0.0.1:61678 /metrics",
+            "unknown expected 10.0.0.7:61678 /metrics",
+        ]
+    );
+    assert_eq!((found.unread.len(), found.note), (0, None));
+    let labels = found.targets.iter().find(|t| &*t.node == "ccc").unwrap().labels.clone();
+    assert_eq!(labels.get("nodepool"), Some("p"));
+    let pod = found.targets.iter().find(|t| &*t.node == "a").unwrap().pod.clone().unwrap();
+    assert_eq!(&*pod.uid, "u-a");
+    assert_eq!(known.cluster().desired(), Some(2));
+}
+
+#[test]
+fn until_pods_and_nodes_are_listed_the_list_is_not_complete_and_says_what_it_waits_for() {
+    let known = known(&[("a", "")], &[("a", "Running")]);
+    let nothing = (Index::default(), Index::default());
+    let half = Cluster { nodes: &nothing.0, ..known.cluster() };
+    assert_eq!(half.found(&scope()).unread, ["--discover.kubernetes: nodes"]);
+    let off = Scope { nodes: false, ..scope() };
+    assert!(half.found(&off).unread.is_empty());
+    let half = Cluster { pods: &nothing.1, ..known.cluster() };
+    assert_eq!(half.found(&scope()).unread, ["--discover.kubernetes: pods"]);
+    let cut = Cluster { pods_trouble: Some((Trouble::Unreachable, "refused")), ..half };
+    assert_eq!(cut.found(&scope()).unread, ["--discover.kubernetes: pods: refused"]);
+    let denied = Cluster { pods_trouble: Some((Trouble::Forbidden, "no")), ..half };
+    let rule =
+        "the right is missing to get, list, watch on pods in namespace kube-system (Role): no";
+    assert_eq!(denied.found(&scope()).unread, [rule]);
+}
+
+#[test]
+fn without_the_right_to_watch_nodes_the_pods_alone_do_and_the_rule_is_named() {
+    let known = known(&[], &[("a", "Running")]);
+    let none = Index::default();
+    let denied = Cluster {
+        nodes: &none,
+        nodes_trouble: Some((Trouble::Forbidden, "no")),
+        ..known.cluster()
+    };
+    let found = denied.found(&scope());
+    assert!(found.unread.is_empty());
+    let rule = "the right is missing to get, list, watch on nodes (ClusterRole): no";
+    assert_eq!(found.note.as_deref(), Some(rule));
+    // Later trouble leaves the list as it is, and is told.
+    let cut = Cluster { pods_trouble: Some((Trouble::Server, "500")), ..known.cluster() };
+    let found = cut.found(&scope());
+    assert_eq!((found.unread.len(), found.targets.len()), (0, 1));
+    assert_eq!(found.note.as_deref(), Some("pods are not followed at present: 500"));
+}
+
+#[test]
+fn a_cluster_of_auto_mode_alone_has_nothing_to_scrape_and_says_so() {
+    let known = known(&[("a", "auto"), ("b", "auto"), ("c", "fargate")], &[]);
+    let found = known.cluster().found(&scope());
+    let note = "nothing to scrape: none of the 3 nodes runs aws-node (2 EKS Auto Mode, 1 Fargate)";
+    assert_eq!((found.targets.len(), found.note.as_deref()), (0, Some(note)));
+}
+
+#[test]
+fn where_aws_node_is_not_found_at_all_the_flags_are_named() {
+    let known = known(&[("a", "")], &[]);
+    let none = Cluster { sets: &index(Vec::new(), |_| Some(0)), ..known.cluster() };
+    let note = none.found(&scope()).note.unwrap();
+    assert!(
+        note.contains("--discover.selector") && note.contains("namespace kube-system"),
+        "{note}"
+    );
+    assert_eq!(known.cluster().found(&scope()).note, None, "a DaemonSet that is not there yet");
+}
+
+#[test]
+fn through_the_proxy_a_pod_is_at_a_path_of_the_api_server() {
+    let known = known(&[("a", "")], &[("a", "Running")]);
+    let found = known.cluster().found(&Scope { route: Route::Proxy, ..scope() });
+    let target = &found.targets[0];
+    let path = "/api/v1/namespaces/kube-system/pods/aws-node-a:61678/proxy/metrics";
+    assert_eq!((&*target.path, target.route), (path, Route::Proxy));
+    assert_eq!(target.address(), "10.0.0.1:61678", "it is still known by its own address");
+}
