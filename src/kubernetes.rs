@@ -17,7 +17,12 @@ const READ_TIMEOUT: Duration = Duration::from_secs(290);
 pub struct Settings {
     /// Kubeconfig file [default: in a pod its service account, elsewhere $KUBECONFIG or
     /// ~/.kube/config]
-    #[arg(id = "kube_config", long = "kube.config", env = "VPCCNI_KUBE_CONFIG", value_name = "FILE")]
+    #[arg(
+        id = "kube_config",
+        long = "kube.config",
+        env = "VPCCNI_KUBE_CONFIG",
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// URL of the API server, instead of the one that the service account or kubeconfig names
     #[arg(long = "kube.api-server", env = "VPCCNI_KUBE_API_SERVER", value_name = "URL",
@@ -45,7 +50,9 @@ pub enum ClientError {
         source: kube::config::KubeconfigError,
     },
     /// A pod without a usable service account.
-    #[error("this pod's service account cannot be used: {0}; see --kube.config and automountServiceAccountToken")]
+    #[error(
+        "this pod's service account cannot be used: {0}; see --kube.config and automountServiceAccountToken"
+    )]
     InCluster(#[from] kube::config::InClusterError),
     /// TLS, or what authenticates us.
     #[error("cannot make a client of the API server: {0}")]
@@ -71,16 +78,17 @@ impl Settings {
         let options = KubeConfigOptions::default();
         let mut config = match &self.config {
             Some(file) => {
-                let broken = |source| ClientError::Kubeconfig {
-                    file: file.display().to_string(),
-                    source,
-                };
+                let broken =
+                    |source| ClientError::Kubeconfig { file: file.display().to_string(), source };
                 let kubeconfig = Kubeconfig::read_from(file).map_err(broken)?;
                 Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(broken)?
             }
             None if in_cluster => Config::incluster()?,
             None => Config::from_kubeconfig(&options).await.map_err(|source| {
-                ClientError::Kubeconfig { file: "of $KUBECONFIG or ~/.kube/config".to_owned(), source }
+                ClientError::Kubeconfig {
+                    file: "of $KUBECONFIG or ~/.kube/config".to_owned(),
+                    source,
+                }
             })?,
         };
         if let Some(url) = &self.api_server {
