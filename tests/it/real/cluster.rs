@@ -14,7 +14,13 @@ mod api;
 mod harness;
 mod mirror;
 mod objects;
+mod outages;
+mod relay;
+mod rights;
+mod scene;
+mod script;
 mod server;
+mod watched;
 
 /// An API server without nodes and pods, for one test alone.
 pub(crate) struct Cluster {

@@ -5,10 +5,11 @@ use super::account::{manifest, without};
 use super::api::{Api, wait};
 use super::mirror::{Addresses, Mirror};
 use super::objects::{NODES, PODS, Pod};
+use super::scene::fleet;
 use crate::support::until;
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, TcpListener};
-use vpc_cni_exporter::demo::fleet::{Age, Fleet, Settings};
+use std::net::Ipv4Addr;
+use vpc_cni_exporter::demo::fleet::{Age, Fleet};
 
 /// All that the service asks the API server for: verbs, group, resource, namespace.
 const RIGHTS: [(&[&str], &str, &str, &str); 4] = [
@@ -116,7 +117,7 @@ fn the_proxy_s_manifest_gives_the_pod_proxy_and_nothing_else() {
 #[test]
 fn two_thousand_nodes_with_pods_are_mirrored_and_follow_their_fleet() {
     let cluster = Cluster::shared();
-    let fleet = fleet("127.21.0.1", 2000);
+    let (fleet, _) = fleet("127.21.0.1", 2000);
     let mirror = Mirror::follow(&cluster.admin, fleet.watch_targets(), Addresses::Direct);
     mirror.caught_up();
     assert_eq!(pods(&cluster.admin), fleet_addresses(&fleet));
@@ -149,12 +150,11 @@ fn a_pod_ends_at_once_or_is_terminating_until_then() {
 #[test]
 fn a_mirrored_node_s_page_is_fetched_through_the_pod_proxy_by_who_may() {
     let cluster = Cluster::shared();
-    let fleet = fleet("127.23.0.1", 2);
+    let (fleet, port) = fleet("127.23.0.1", 2);
     let mirror = Mirror::follow(&cluster.admin, fleet.watch_targets(), Addresses::Proxied);
     mirror.caught_up();
     let first = wait(cluster.admin.get(&format!("{PODS}/aws-node-00001"))).unwrap();
     assert_eq!(first["status"]["podIP"], json!("10.23.0.1"));
-    let port = fleet.targets()[0].port;
     let page = format!("{PODS}/aws-node-00001:{port}/proxy/metrics");
     let account = cluster.account(&manifest("rbac.yaml"));
     let ours = Api::of(&account.kubeconfig());
@@ -182,15 +182,6 @@ fn labels_of_a_node_are_set_and_taken_away() {
 fn granted(api: &Api, verb: &str, group: &str, resource: &str, namespace: &str) {
     let what = format!("right to {verb} {resource}.{group} in {namespace:?}");
     until(&what, || wait(api.may(verb, group, resource, namespace)).then_some(()));
-}
-
-/// A fleet with one port on addresses of its own, whose story stands still.
-fn fleet(base: &str, nodes: u32) -> Fleet {
-    let base: Ipv4Addr = base.parse().unwrap();
-    let port = TcpListener::bind((base, 0)).unwrap().local_addr().unwrap().port();
-    let settings =
-        Settings { nodes, address_base: base, port, speed: 0.0, calm: true, ..Settings::default() };
-    wait(Fleet::start(settings)).unwrap()
 }
 
 fn fleet_addresses(fleet: &Fleet) -> Vec<(String, String)> {
