@@ -22,19 +22,11 @@ fn moment(uptime: f64) -> Moment {
 /// Nodes whose pages differ in what differs between nodes: addresses, ENIs, values.
 fn store() -> Store {
     let store = Store::new(&Settings::default(), 30.0, Observe::new());
-    let target = |i: usize| Target {
-        node: format!(
-            "ip-10-{}-{}-{}.us-west-2.compute.internal",
-            i / 65_536,
-            i / 256 % 256,
-            i % 256
-        )
-        .into(),
-        host: "10.0.0.1".into(),
-        port: 61678,
-        path: "/metrics".into(),
-        labels: [("zone", "us-west-2b")].into_iter().collect(),
-        source: Source::File,
+    let target = |i: usize| {
+        let (a, b, c) = (i / 65_536, i / 256 % 256, i % 256);
+        let name = format!("ip-10-{a}-{b}-{c}.us-west-2.compute.internal");
+        let labels = [("zone", "us-west-2b")].into_iter().collect();
+        Target { labels, ..Target::new(name, "10.0.0.1", 61678, "/metrics", Source::File) }
     };
     let mut list: Vec<Target> = (0..NODES).map(target).collect();
     list.sort_by(|a, b| a.node.cmp(&b.node));

@@ -160,14 +160,19 @@ fn of_nodes(view: &View) -> Vec<Figure> {
         };
         values.into_iter().map(sample).collect::<Vec<_>>()
     };
+    let expected = view.nodes.iter().filter(|node| node.target.expected).count() as u64;
     let states = NodeState::ALL.map(|s| (s.as_str().to_owned(), view.count(s) as u64)).to_vec();
     let addresses: Vec<(f64, f64)> = view.nodes.iter().filter_map(ipv4_addresses).collect();
     let mut figures = vec![
         figure("vpccni_cluster_nodes", by("state", states)),
-        figure("vpccni_cluster_nodes_expected", plain(Value::Count(view.nodes.len() as u64))),
+        figure("vpccni_cluster_nodes_expected", plain(Value::Count(expected))),
         figure("vpccni_cluster_nodes_by_cni_version", by("version", versions(view))),
         figure("vpccni_cluster_node_ip_utilization", utilization(&addresses)),
     ];
+    // A shard's ratio says nothing of the cluster, and ratios do not add up.
+    if view.is_shard {
+        return figures.into_iter().flatten().collect();
+    }
     let assigned: Total = addresses.iter().map(|(assigned, _)| *assigned).collect();
     let max: Total = addresses.iter().map(|(_, max)| *max).collect();
     if max.value() > 0.0 {

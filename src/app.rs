@@ -7,7 +7,7 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::model::Targets;
+use crate::model::{Route, Targets};
 use crate::observe::Observe;
 use crate::render::detail::Detail;
 use crate::scrape::Rounds;
@@ -62,8 +62,20 @@ impl Service {
     /// When a stage ends though nobody asked it to.
     pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
         let Service { config, bound, observe, clock } = self;
-        let Config { service, targets: fixed, deadline, publish_interval, hide_data, .. } = config;
+        let Config {
+            service, targets: fixed, deadline, publish_interval, hide_data, shard, ..
+        } = config;
+        let cluster = if config.kubernetes {
+            let client = service.kube.client(config.in_cluster).await?;
+            Some((client, service.discover.scope(service.node.labels.clone(), shard)))
+        } else {
+            None
+        };
         let interval = service.scrape.interval;
+        let proxy = cluster
+            .as_ref()
+            .filter(|(_, scope)| scope.route == Route::Proxy)
+            .map(|(client, _)| client.clone());
         let store =
             Arc::new(Store::new(&service.store, interval.as_secs_f64(), Arc::clone(&observe)));
         let detail = Arc::new(Detail::new(service.node));
@@ -85,6 +97,7 @@ impl Service {
             observe: Arc::clone(&observe),
             detail,
             clock,
+            is_shard: shard.is_one_of_several(),
             interval: publish_interval,
             scrape_interval: interval,
         };
@@ -95,6 +108,7 @@ impl Service {
             scrape::run(
                 service.scrape,
                 deadline,
+                proxy,
                 targets.clone(),
                 store,
                 clock,
@@ -106,6 +120,8 @@ impl Service {
         let discovering = tokio::spawn(discover::run(
             service.discover,
             fixed,
+            cluster,
+            shard,
             targets_tx,
             Arc::clone(&observe),
             inner.clone(),

@@ -4,7 +4,9 @@
 //!
 //! Precedence: flag, its own variable (`VPCCNI_…`), the helper's variable, default.
 
-use crate::{discover, render, scrape, serve, store, units};
+use crate::discover::Mode;
+use crate::discover::shard::Shard;
+use crate::{discover, kubernetes, render, scrape, serve, store, units};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
@@ -15,8 +17,8 @@ use tracing::Level;
 
 /// Cluster-level Prometheus metrics for the Amazon VPC CNI.
 ///
-/// Without a subcommand: scrape the nodes given by --discover.targets and --discover.file, and serve
-/// what they add up to.
+/// Without a subcommand: scrape the aws-node pods of the cluster that this runs in, or the nodes given
+/// by --discover.targets and --discover.file, and serve what they add up to.
 #[derive(Debug, Parser)]
 #[command(name = "vpc-cni-exporter", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -58,6 +60,12 @@ pub struct Service {
     /// Where targets come from.
     #[command(flatten)]
     pub discover: discover::Settings,
+    /// Where the API server is.
+    #[command(flatten)]
+    pub kube: kubernetes::Settings,
+    /// Which nodes are this process's.
+    #[command(flatten)]
+    pub shard: discover::shard::Settings,
     /// How nodes are scraped.
     #[command(flatten)]
     pub scrape: scrape::Settings,
@@ -167,6 +175,12 @@ pub struct Config {
     pub service: Service,
     /// `--discover.targets`, read.
     pub targets: Vec<crate::model::Target>,
+    /// Whether the API server is watched.
+    pub kubernetes: bool,
+    /// Whether this process runs in a pod.
+    pub in_cluster: bool,
+    /// Which nodes are this process's.
+    pub shard: Shard,
     /// The deadline of one scrape.
     pub deadline: Duration,
     /// How often views are made at most.
@@ -255,13 +269,31 @@ impl Config {
                 error("--discover.file", pattern, &format!("a path or pattern is allowed: {bad}"))
             })?;
         }
-        if targets.is_empty() && service.discover.files.is_empty() {
+        if let Some(value) = variable("CLUSTER_ENDPOINT").filter(|v| !v.is_empty())
+            && service.kube.api_server.is_none()
+        {
+            let url = kubernetes::url(&value);
+            service.kube.api_server =
+                Some(url.map_err(|allowed| error("CLUSTER_ENDPOINT", &value, &allowed))?);
+        }
+        let in_cluster = kubernetes::in_cluster(&variable);
+        let kubernetes = match service.discover.kubernetes {
+            Mode::On => true,
+            Mode::Off => false,
+            Mode::Auto => in_cluster || service.kube.is_given(),
+        };
+        if targets.is_empty() && service.discover.files.is_empty() && !kubernetes {
             return Err(error(
                 "--discover.targets",
                 "",
-                "name at least one node, or files with --discover.file; `demo` needs neither",
+                "outside of a cluster name at least one node, or files with --discover.file, or say --discover.kubernetes=on; `demo` needs none of them",
             ));
         }
+        let host = variable("HOSTNAME").or_else(host_name);
+        let shard = service.shard.resolve(host.as_deref()).map_err(|allowed| {
+            let given = service.shard.index.map(|index| index.to_string()).unwrap_or_default();
+            error("--shard.index", &given, &allowed)
+        })?;
         let usual = Duration::from_secs(5).min(service.scrape.interval);
         let publish_interval = service.publish.interval.unwrap_or(usual);
         if publish_interval > service.scrape.interval {
@@ -272,8 +304,24 @@ impl Config {
             let given = units::format_duration(publish_interval);
             return Err(error("--publish.interval", &given, &allowed));
         }
-        Ok(Config { service, targets, deadline, publish_interval, hide_data, warnings })
+        Ok(Config {
+            service,
+            targets,
+            kubernetes,
+            in_cluster,
+            shard,
+            deadline,
+            publish_interval,
+            hide_data,
+            warnings,
+        })
     }
+}
+
+/// The host's name as the kernel knows it, where no shell has put it into the environment.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned())
 }
 
 /// As the helper reads its switches, and 1 and 0 besides.

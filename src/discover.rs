@@ -1,16 +1,18 @@
-//! Finds the nodes to scrape. Comes in: addresses on the command line, and `file_sd` files. Goes out:
-//! the list of targets, whenever it changed. Never: a target lost because its file is broken.
+//! Finds the nodes to scrape. Comes in: addresses on the command line, `file_sd` files, and what the API
+//! server tells. Goes out: the list of targets, whenever it changed. Never: a target lost because its
+//! file is broken or the API server does not answer.
 //!
-//! *Flow*: static targets are read once, files at the start, when they change, and on an interval.
-//! *When it cannot keep up*: the list is a watch: whoever reads it late reads the newest.
-//! *Stopping*: on cancel.
+//! *Flow*: static targets are read once, files at the start, when they change, and on an interval; the
+//! API server is watched. *When it cannot keep up*: the list is a watch: whoever reads it late reads
+//! the newest. *Stopping*: on cancel.
 
 use crate::clock::Clock;
-use crate::model::{NodeName, Source, Target, Targets, host_port};
+use crate::model::{NodeName, Route, Source, Target, Targets, host_port};
 use crate::observe::Observe;
 use crate::units;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use files::Known;
+use kube::Client;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -18,10 +20,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+mod cluster;
 pub mod file;
 mod files;
+mod index;
+mod kubernetes;
 mod merge;
+mod nodes;
 mod notice;
+mod pods;
+pub mod shard;
+mod trouble;
+mod watched;
+
+pub use cluster::Scope;
 
 /// Where targets come from.
 #[derive(Debug, Clone, Args)]
@@ -49,7 +61,30 @@ pub struct Settings {
     #[arg(long = "discover.file-interval", env = "VPCCNI_DISCOVER_FILE_INTERVAL",
           default_value = "30s", value_name = "DURATION", value_parser = file_interval)]
     pub file_interval: Duration,
-    /// Port of targets that name none
+    /// Whether the API server is asked for nodes and aws-node pods: auto does it in a pod, and where
+    /// --kube.config or --kube.api-server is given
+    #[arg(long = "discover.kubernetes", env = "VPCCNI_DISCOVER_KUBERNETES", value_name = "MODE",
+          value_enum, default_value_t = Mode::Auto)]
+    pub kubernetes: Mode,
+    /// Namespace of aws-node
+    #[arg(long = "discover.namespace", env = "VPCCNI_DISCOVER_NAMESPACE", value_name = "NAMESPACE",
+          default_value = "kube-system", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub namespace: String,
+    /// Labels of aws-node's pods and DaemonSet
+    #[arg(long = "discover.selector", env = "VPCCNI_DISCOVER_SELECTOR", value_name = "SELECTOR",
+          default_value = "k8s-app=aws-node", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub selector: String,
+    /// Whether Node objects are watched: without them nodes have no labels, and one without an
+    /// aws-node pod is not noticed
+    #[arg(long = "discover.nodes", env = "VPCCNI_DISCOVER_NODES", value_name = "BOOL",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    pub nodes: bool,
+    /// How pods are reached: at their address, or through the API server's pod proxy, which needs the
+    /// right to get pods/proxy and is slow
+    #[arg(long = "discover.route", env = "VPCCNI_DISCOVER_ROUTE", value_name = "ROUTE", value_enum,
+          default_value_t = RouteFlag::Direct)]
+    pub route: RouteFlag,
+    /// Port of targets that name none; pods name it by their container port metrics
     #[arg(long = "discover.port", env = "VPCCNI_DISCOVER_PORT", default_value_t = 61678,
           value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
@@ -57,6 +92,45 @@ pub struct Settings {
     #[arg(long = "discover.path", env = "VPCCNI_DISCOVER_PATH", default_value = "/metrics",
           value_name = "PATH", value_parser = path)]
     pub path: String,
+}
+
+/// `--discover.kubernetes`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Where there is a cluster.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// `--discover.route`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RouteFlag {
+    /// At the pod's address.
+    Direct,
+    /// Through the API server.
+    Proxy,
+}
+
+impl Settings {
+    /// What is to be watched. `labels` is `--node.labels`.
+    pub fn scope(&self, labels: Vec<String>, shard: shard::Shard) -> Scope {
+        Scope {
+            namespace: self.namespace.clone(),
+            selector: self.selector.clone(),
+            nodes: self.nodes,
+            labels,
+            route: match self.route {
+                RouteFlag::Direct => Route::Direct,
+                RouteFlag::Proxy => Route::Proxy,
+            },
+            port: self.port,
+            path: self.path.as_str().into(),
+            shard,
+        }
+    }
 }
 
 fn file_interval(text: &str) -> Result<Duration, String> {
@@ -138,13 +212,14 @@ pub fn static_targets(settings: &Settings) -> Result<Vec<Target>, BadAddress> {
     let parsed: Vec<(String, u16)> =
         given.map(|text| address(text, settings.port)).collect::<Result<_, _>>()?;
     let names = Names::of(&parsed);
-    let target = |(host, port): &(String, u16)| Target {
-        node: names.name(host, *port),
-        host: Arc::from(host.as_str()),
-        port: *port,
-        path: settings.path.as_str().into(),
-        labels: Default::default(),
-        source: Source::Static,
+    let target = |(host, port): &(String, u16)| {
+        Target::new(
+            names.name(host, *port),
+            Arc::from(host.as_str()),
+            *port,
+            settings.path.as_str(),
+            Source::Static,
+        )
     };
     Ok(parsed.iter().map(target).collect())
 }
@@ -168,39 +243,62 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Publishes the targets until it is cancelled. `fixed` are [`static_targets`].
+/// What one kind of source knows at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Found {
+    targets: Vec<Target>,
+    /// Targets that lost their node to another of the same source.
+    losers: usize,
+    /// What has not been read well yet: until then the targets are not all of them.
+    unread: Vec<String>,
+    note: Option<String>,
+}
+
+/// Publishes the targets until it is cancelled. `fixed` are [`static_targets`]; `cluster` is the API
+/// server to be watched, and for what; `shard` is which nodes are ours.
 pub async fn run(
     settings: Settings,
     fixed: Vec<Target>,
+    cluster: Option<(Client, Scope)>,
+    shard: shard::Shard,
     targets: watch::Sender<Arc<Targets>>,
     observe: Arc<Observe>,
     cancel: CancellationToken,
 ) {
     let clock = Clock::start();
-    let defaults = Defaults { port: settings.port, path: settings.path.clone() };
-    let patterns: Arc<[String]> = settings.files.into();
-    let mut known = Known::default();
-    let (mut watching, mut notices) = notice::start(&observe);
+    let awaited = |there: bool, what: &str| Found {
+        unread: if there { vec![what.to_owned()] } else { Vec::new() },
+        ..Found::default()
+    };
+    let of_files = awaited(!settings.files.is_empty(), "--discover.file");
+    let of_cluster = awaited(cluster.is_some(), "--discover.kubernetes");
+    let (files_tx, mut files) = watch::channel(Arc::new(of_files));
+    let (cluster_tx, mut kubernetes) = watch::channel(Arc::new(of_cluster));
+    let mut reading = std::pin::pin!(read_files(&settings, files_tx, &observe));
+    let of_observe = Arc::clone(&observe);
+    let mut watching = std::pin::pin!(async move {
+        match cluster {
+            Some((client, scope)) => kubernetes::watch(client, scope, cluster_tx, of_observe).await,
+            // Its sender stays, or the receiver would think that the watch has ended.
+            None => {
+                cluster_tx.closed().await;
+            }
+        }
+    });
     loop {
-        let of_task = Arc::clone(&patterns);
-        let reading = tokio::task::spawn_blocking(move || {
-            let reading = files::read_all(&of_task, &mut watching);
-            (watching, reading)
-        });
-        let (back, reading) = tokio::select! {
-            // A file system that hangs does not hold up the end.
-            () = cancel.cancelled() => return,
-            done = reading => match done {
-                Ok(done) => done,
-                // It panicked, and that was told. The stage ends, and the process with it.
-                Err(_) => return,
-            },
+        let (from_files, from_cluster) =
+            (Arc::clone(&files.borrow_and_update()), Arc::clone(&kubernetes.borrow_and_update()));
+        let ours = |target: &&Target| shard.owns(&target.node);
+        let sources = [&from_cluster.targets, &from_files.targets, &fixed];
+        let (list, lost) = merge::merge(sources.into_iter().flatten().filter(ours).cloned());
+        let unread = [&from_files.unread[..], &from_cluster.unread].concat();
+        let next = Targets {
+            list,
+            losers: lost.len() + from_cluster.losers,
+            synced: unread.is_empty(),
+            unread,
+            note: from_cluster.note.clone(),
         };
-        watching = back;
-        known.take(reading, &defaults, &observe);
-        let (list, lost) = merge::merge(fixed.iter().cloned(), known.targets());
-        let unread = known.unread();
-        let next = Targets { list, losers: lost.len(), synced: unread.is_empty(), unread };
         targets.send_if_modified(|current| {
             let changed = **current != next;
             if changed {
@@ -211,7 +309,40 @@ pub async fn run(
         });
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep(settings.file_interval), if !patterns.is_empty() => {}
+            // A stage's part that ends, ends the stage.
+            () = &mut reading => return,
+            () = &mut watching => return,
+            changed = files.changed() => if changed.is_err() { return },
+            changed = kubernetes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Reads the files at the start, when they change, and on the interval.
+async fn read_files(settings: &Settings, found: watch::Sender<Arc<Found>>, observe: &Arc<Observe>) {
+    let defaults = Defaults { port: settings.port, path: settings.path.clone() };
+    let patterns: Arc<[String]> = settings.files.as_slice().into();
+    if patterns.is_empty() {
+        return found.closed().await;
+    }
+    let mut known = Known::default();
+    let (mut watching, mut notices) = notice::start(observe);
+    loop {
+        let of_task = Arc::clone(&patterns);
+        let reading = tokio::task::spawn_blocking(move || {
+            let reading = files::read_all(&of_task, &mut watching);
+            (watching, reading)
+        });
+        let Ok((back, reading)) = reading.await else {
+            // It panicked, and that was told. The stage ends, and the process with it.
+            return;
+        };
+        watching = back;
+        known.take(reading, &defaults, observe);
+        let (unread, targets) = (known.unread(), known.targets().collect());
+        found.send_replace(Arc::new(Found { targets, unread, ..Found::default() }));
+        tokio::select! {
+            () = tokio::time::sleep(settings.file_interval) => {}
             () = notices.changed() => {}
         }
     }

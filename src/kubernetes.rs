@@ -7,8 +7,9 @@ use kube::{Client, Config};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// No answer of the API server takes this long, but for a watch, which says something once a minute.
-const READ_TIMEOUT: Duration = Duration::from_secs(290);
+/// Of a connection that hears nothing for so long nothing is expected: a watch has its bookmarks about
+/// once a minute.
+const READ_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Where the API server is.
 #[derive(Debug, Clone, Default, Args)]
@@ -30,7 +31,11 @@ pub struct Settings {
     pub api_server: Option<http::Uri>,
 }
 
-fn url(text: &str) -> Result<http::Uri, String> {
+/// Reads the URL of an API server.
+///
+/// # Errors
+/// What is allowed, when it is none.
+pub fn url(text: &str) -> Result<http::Uri, String> {
     let parsed: Result<http::Uri, _> = text.parse();
     parsed
         .ok()
@@ -70,7 +75,7 @@ impl Settings {
         self.config.is_some() || self.api_server.is_some()
     }
 
-    /// A client, and the namespace that its credentials belong to. `in_cluster` is [`in_cluster`].
+    /// A client. `in_cluster` is [`in_cluster`].
     ///
     /// # Errors
     /// When kubeconfig or service account cannot be read. That the API server does not answer is none.

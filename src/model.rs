@@ -51,36 +51,85 @@ pub enum Source {
     Static,
     /// `--discover.file`.
     File,
+    /// The API server: `--discover.kubernetes`.
+    Kubernetes,
 }
 
 impl Source {
     /// All sources, in order of precedence.
-    pub const ALL: [Source; 2] = [Source::Static, Source::File];
+    pub const ALL: [Source; 3] = [Source::Static, Source::File, Source::Kubernetes];
 
     /// The label value of this source.
     pub fn as_str(self) -> &'static str {
         match self {
             Source::Static => "static",
             Source::File => "file",
+            Source::Kubernetes => "kubernetes",
         }
     }
 }
 
-/// One node to scrape.
+/// One node, and where it is scraped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Unique among the targets of a process.
     pub node: NodeName,
-    /// Host or IP address; IPv6 without brackets.
+    /// Host or IP address; IPv6 without brackets. While the node is idle, its name.
     pub host: Arc<str>,
-    /// TCP port.
+    /// TCP port; 0 while the node is idle.
     pub port: u16,
-    /// HTTP path, beginning with a slash.
+    /// HTTP path, beginning with a slash; behind a proxy the whole path there.
     pub path: Arc<str>,
     /// Labels for the node's info metric, by name; never `node`, never `__…`.
     pub labels: TargetLabels,
     /// Where it was found.
     pub source: Source,
+    /// The pod behind the address, where one is known.
+    pub pod: Option<Pod>,
+    /// How it is reached.
+    pub route: Route,
+    /// Why it cannot be scraped now.
+    pub idle: Option<Idle>,
+    /// Whether an aws-node pod belongs there: not on Fargate, hybrid, Auto Mode and Windows nodes.
+    pub expected: bool,
+}
+
+/// The pod behind an address: another pod is another process (truth rule 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its uid.
+    pub uid: Arc<str>,
+    /// When the API server made it, in seconds since 1970.
+    pub created: i64,
+}
+
+/// How a target is reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Route {
+    /// At its address.
+    #[default]
+    Direct,
+    /// Through the API server's pod proxy.
+    Proxy,
+}
+
+/// Why a node cannot be scraped though it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Idle {
+    /// It has no aws-node pod.
+    Missing,
+    /// Its aws-node pod does not run or has no address; in words.
+    Pod(Arc<str>),
+}
+
+impl Idle {
+    /// In words, for people.
+    pub fn reason(&self) -> &str {
+        match self {
+            Idle::Missing => "there is no aws-node pod on this node",
+            Idle::Pod(reason) => reason,
+        }
+    }
 }
 
 /// Labels of a target, sorted by name, each name once; cheap to clone. Names and values that many
@@ -101,6 +150,12 @@ impl TargetLabels {
     }
 }
 
+/// A Kubernetes label's key as a Prometheus label name: what does not belong into one becomes an
+/// underscore, as kube-state-metrics does it.
+pub fn label_name(key: &str) -> String {
+    key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
 impl<N: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(N, V)> for TargetLabels {
     /// Of several values for a name the first stays.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> TargetLabels {
@@ -113,6 +168,33 @@ impl<N: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(N, V)> for TargetLabels
 }
 
 impl Target {
+    /// A target at an address, with nothing else known of it.
+    pub fn new(
+        node: impl Into<NodeName>,
+        host: impl Into<Arc<str>>,
+        port: u16,
+        path: impl Into<Arc<str>>,
+        source: Source,
+    ) -> Target {
+        Target {
+            node: node.into(),
+            host: host.into(),
+            port,
+            path: path.into(),
+            labels: TargetLabels::default(),
+            source,
+            pod: None,
+            route: Route::Direct,
+            idle: None,
+            expected: true,
+        }
+    }
+
+    /// A node that cannot be scraped now. In the place of an address it has its name: unique, too.
+    pub fn idle(node: NodeName, source: Source, idle: Idle) -> Target {
+        Target { idle: Some(idle), ..Target::new(Arc::clone(&node), node, 0, "/", source) }
+    }
+
     /// `host:port` as one writes it in a URL.
     pub fn address(&self) -> String {
         host_port(&self.host, self.port)
@@ -139,8 +221,11 @@ pub struct Targets {
     pub losers: usize,
     /// False until every source has been read once.
     pub synced: bool,
-    /// Sources without a good reading so far, while not synced.
+    /// Sources without a good reading so far, while not synced, each with its flag and, where it is
+    /// known, the reason.
     pub unread: Vec<String>,
+    /// What an operator should know of discovery besides, in words.
+    pub note: Option<String>,
 }
 
 /// How a scrape ended. The closed set behind the label `outcome`.

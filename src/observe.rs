@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub mod app;
 pub mod discover;
+pub mod kubernetes;
 pub mod limit;
 pub mod scrape;
 pub mod serve;
@@ -21,6 +22,7 @@ pub struct Observe {
     /// Everything under `vpccni_exporter_*` and `process_*`.
     pub registry: Registry,
     pub(crate) discover: discover::Metrics,
+    pub(crate) kubernetes: kubernetes::Metrics,
     pub(crate) scrape: scrape::Metrics,
     pub(crate) serve: serve::Metrics,
     pub(crate) store: store::Metrics,
@@ -34,6 +36,7 @@ impl Observe {
         process(&registry);
         Arc::new(Observe {
             discover: discover::Metrics::new(&registry),
+            kubernetes: kubernetes::Metrics::new(&registry),
             scrape: scrape::Metrics::new(&registry),
             serve: serve::Metrics::new(&registry),
             store: store::Metrics::new(&registry),

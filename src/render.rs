@@ -118,7 +118,8 @@ const OF_SCRAPES: [(&str, OfScrape); 4] = [
     ("vpccni_node_scrape_last_success_timestamp_seconds", |n| n.last_success),
     ("vpccni_node_scrape_samples", |n| n.last_success.map(|_| n.samples as f64)),
     ("vpccni_node_scrape_success", |n| {
-        Some(f64::from(u8::from(n.last_outcome == Some(Outcome::Ok))))
+        let scraped = n.target.idle.is_none() && n.last_outcome == Some(Outcome::Ok);
+        Some(f64::from(u8::from(scraped)))
     }),
 ];
 

@@ -176,7 +176,10 @@ impl Store {
             HashMap::with_capacity_and_hasher(targets.list.len(), RandomState::default());
         let mut joined = Vec::new();
         for target in &targets.list {
-            let stays = |node: &Node| left::place(&node.target) == left::place(target);
+            // Of a node that cannot be scraped now, what was known stays where it was.
+            let stays = |node: &Node| {
+                target.idle.is_some() || left::place(&node.target) == left::place(target)
+            };
             match inner.nodes.entry(Arc::clone(&target.node)) {
                 Entry::Occupied(known) if stays(known.get()) => {
                     let mut node = known.remove();
@@ -260,6 +263,7 @@ impl Store {
             served_at: served_at(&answer),
             uptime,
             elsewhere: entry.elsewhere,
+            replaced: entry.replaced(answer.at),
             watched: inner.left.watched(&entry.target, start, uptime),
         };
         let process = delta::process_of(entry.run.as_ref(), &sighting);
@@ -280,6 +284,7 @@ impl Store {
         let run = Run {
             start: start.or(known),
             last_good: uptime,
+            pod: entry.target.pod.as_ref().map(|pod| Arc::clone(&pod.uid)),
             page: Arc::new(page),
             held: gains.held,
         };
@@ -323,6 +328,7 @@ impl Store {
         let view = View {
             taken: now,
             generation: inner.generation,
+            is_shard: false,
             nodes: Vec::new(),
             series: Arc::clone(inner.interner.series()),
             others: Arc::clone(inner.interner.others()),

@@ -178,6 +178,8 @@ pub struct View {
     pub taken: Moment,
     /// Grows with every view.
     pub generation: u64,
+    /// Its nodes are one shard's, not all of the cluster's.
+    pub is_shard: bool,
     /// Sorted by node name.
     pub nodes: Vec<NodeView>,
     /// What the rows of the layouts mean.

@@ -18,6 +18,8 @@ pub struct Run {
     pub start: Option<f64>,
     /// Uptime of this exporter, in seconds, at the last good scrape.
     pub last_good: f64,
+    /// The uid of the pod that served the last good page, where one was known.
+    pub pod: Option<std::sync::Arc<str>>,
     /// The last good page.
     pub page: std::sync::Arc<Page>,
     /// Baselines by row of `page`, where they are not the page's own values (truth rule 6).
@@ -35,6 +37,8 @@ pub struct Sighting {
     pub uptime: f64,
     /// What is remembered was remembered under another name or at another address.
     pub elsewhere: bool,
+    /// Another pod has the node since after the last good page.
+    pub replaced: bool,
     /// Seconds for which a process of this node would have been noticed and not forgotten: at most
     /// the uptime, 0 for one that is known to have been seen before.
     pub watched: f64,
@@ -83,7 +87,8 @@ pub fn process_of(run: Option<&Run>, now: &Sighting) -> Process {
             }
         }
         // Nothing says that it is the process of the other name or address.
-        _ if now.elsewhere => Process::Unknown,
+        _ if now.elsewhere && !now.replaced => Process::Unknown,
+        _ if now.replaced => Process::New,
         _ => Process::Unvouched,
     }
 }

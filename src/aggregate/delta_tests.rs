@@ -28,8 +28,14 @@ fn page(layout: &Arc<Layout>, values: &[f64]) -> Page {
 /// One good scrape of `page` at `uptime`, by a process that began at `start` (unix seconds; this
 /// exporter began at 1000). Returns what was gained per series.
 fn scrape(run: &mut Option<Run>, start: Option<f64>, uptime: f64, page: Page) -> Vec<(u32, f64)> {
-    let sighting =
-        Sighting { start, served_at: 1000.0 + uptime, uptime, elsewhere: false, watched: uptime };
+    let sighting = Sighting {
+        start,
+        served_at: 1000.0 + uptime,
+        uptime,
+        elsewhere: false,
+        replaced: false,
+        watched: uptime,
+    };
     let process = process_of(run.as_ref(), &sighting);
     let found = gains(run.as_ref(), process, &page);
     let gained = found
@@ -42,7 +48,8 @@ fn scrape(run: &mut Option<Run>, start: Option<f64>, uptime: f64, page: Page) ->
             )
         })
         .collect();
-    *run = Some(Run { start, last_good: uptime, page: Arc::new(page), held: found.held });
+    *run =
+        Some(Run { start, last_good: uptime, pod: None, page: Arc::new(page), held: found.held });
     gained
 }
 
@@ -77,13 +84,20 @@ fn rule_3_a_start_time_that_wobbles_in_a_living_process_is_no_restart() {
 #[test]
 fn rule_3_the_nodes_own_date_decides_when_its_clock_is_stepped() {
     let one = layout(&[(1, 0)]);
-    let run = Run { start: OLD, last_good: 30.0, page: Arc::new(page(&one, &[1.0])), held: None };
+    let run = Run {
+        start: OLD,
+        last_good: 30.0,
+        pod: None,
+        page: Arc::new(page(&one, &[1.0])),
+        held: None,
+    };
     // The node's clock was set one hour ahead: start time and Date moved together.
     let now = Sighting {
         start: Some(3610.0),
         served_at: 4660.0,
         uptime: 60.0,
         elsewhere: false,
+        replaced: false,
         watched: 60.0,
     };
     assert_eq!(process_of(Some(&run), &now), Process::Same);
@@ -120,10 +134,13 @@ fn rule_2_what_took_over_a_name_or_an_address_is_only_the_same_process_by_its_st
     let one = layout(&[(1, 0)]);
     let process = |before, start, watched| {
         let page = Arc::new(page(&one, &[1.0]));
-        let run = Run { start: before, last_good: 30.0, page, held: None };
+        let run = Run { start: before, last_good: 30.0, pod: None, page, held: None };
         let (served_at, uptime) = (1060.0, 60.0);
         let elsewhere = true;
-        process_of(Some(&run), &Sighting { start, served_at, uptime, elsewhere, watched })
+        process_of(
+            Some(&run),
+            &Sighting { start, served_at, uptime, elsewhere, replaced: false, watched },
+        )
     };
     assert_eq!(process(OLD, OLD, 60.0), Process::Same);
     assert_eq!(process(OLD, Some(11.5), 60.0), Process::Same, "it wobbles");

@@ -13,14 +13,7 @@ fn node(name: &str, page: Option<[f64; 3]>, version: Option<&str>) -> NodeView {
     };
     let layout = Layout { roles: Arc::new(roles), ..Layout::default() };
     NodeView {
-        target: Arc::new(Target {
-            node: name.into(),
-            host: "10.0.0.1".into(),
-            port: 61678,
-            path: "/metrics".into(),
-            labels: Default::default(),
-            source: Source::File,
-        }),
+        target: Arc::new(Target::new(name, "10.0.0.1", 61678, "/metrics", Source::File)),
         state: if page.is_some() { NodeState::Up } else { NodeState::Failed },
         last_outcome: Some(Outcome::Ok),
         reason: "".into(),

@@ -4,7 +4,7 @@
 use super::Service;
 use crate::catalog::reference::{self, OwnFamily};
 use crate::config::{self, Check, Command, Config, LogLevel};
-use crate::observe::Observe;
+use crate::observe::{self, Observe};
 use crate::render::own;
 use crate::{check, demo, logging};
 use anyhow::Context;
@@ -122,7 +122,7 @@ where
         // Many send it to make a service read its files again; here that would end the process.
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                tracing::info!("SIGHUP changes nothing: files are read again whenever they change");
+                observe::app::hangup();
             }
         });
         let stopping = stop.clone();

@@ -28,6 +28,8 @@ pub(super) struct Publisher {
     pub(super) observe: Arc<Observe>,
     pub(super) detail: Arc<Detail>,
     pub(super) clock: Clock,
+    /// The nodes are one shard's.
+    pub(super) is_shard: bool,
     /// Views are made at most this often.
     pub(super) interval: Duration,
     /// Values go stale with the time alone: a view is made this often at least.
@@ -70,6 +72,7 @@ impl Publisher {
                     if changed.is_err() { return }
                     let list = targets.borrow_and_update();
                     self.shared.readiness.unread(&list.unread);
+                    self.shared.readiness.discovery_note(list.note.clone());
                     if list.synced {
                         self.shared.readiness.synced(list.list.len());
                     }
@@ -104,7 +107,8 @@ impl Publisher {
 
     fn publish(&self, pieces: &mut Pieces) -> Arc<View> {
         let began = Instant::now();
-        let view = Arc::new(self.store.view(self.clock.now()));
+        let view = self.store.view(self.clock.now());
+        let view = Arc::new(View { is_shard: self.is_shard, ..view });
         let all = Narrow::default();
         let mut cluster = Vec::new();
         render::cluster(&view, &all, &mut cluster);
@@ -124,6 +128,7 @@ fn standing(view: &View) -> Standing {
         up: view.count(NodeState::Up),
         stale: view.count(NodeState::Stale),
         failed: view.count(NodeState::Failed),
+        missing: view.count(NodeState::Missing),
         ..Standing::default()
     };
     for figure in aggregate::figures(view) {

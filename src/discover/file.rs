@@ -115,12 +115,14 @@ pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Parsed, 
         .iter()
         .zip(of_targets)
         .map(|((host, port), shared)| Target {
-            node: shared.node.clone().unwrap_or_else(|| names.name(host, *port)),
-            host: host.as_str().into(),
-            port: *port,
-            path: Arc::clone(&shared.path),
             labels: shared.labels.clone(),
-            source: Source::File,
+            ..Target::new(
+                shared.node.clone().unwrap_or_else(|| names.name(host, *port)),
+                host.as_str(),
+                *port,
+                Arc::clone(&shared.path),
+                Source::File,
+            )
         })
         .collect();
     Ok(parsed)

@@ -26,12 +26,8 @@ fn json_and_yaml_give_the_same_targets_in_the_files_order() {
             {"targets": ["n3"], "labels": {"node": "ip-10-0-0-3"}}]"#,
     );
     let target = |node: &str, host: &str, port, zone: &[(&str, &str)]| Target {
-        node: node.into(),
-        host: host.into(),
-        port,
-        path: "/metrics".into(),
         labels: labels(zone),
-        source: Source::File,
+        ..Target::new(node, host, port, "/metrics", Source::File)
     };
     let expected = [
         target("10.0.0.2", "10.0.0.2", 61679, &[("zone", "a")]),

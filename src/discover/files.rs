@@ -183,6 +183,7 @@ impl Known {
         let mut unread: Vec<String> = broken
             .map(|(path, _)| path.display().to_string())
             .chain(self.missing.clone())
+            .map(|source| format!("--discover.file {source}"))
             .collect();
         self.complete |= unread.is_empty();
         if self.complete {

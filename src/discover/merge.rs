@@ -5,15 +5,17 @@
 use crate::model::{NodeName, Target};
 use std::collections::{BTreeMap, HashSet};
 
-/// A later source wins over an earlier one (`Source`'s order); within a source the first one does.
-pub(super) fn merge(
-    fixed: impl Iterator<Item = Target>,
-    files: impl Iterator<Item = Target>,
-) -> (Vec<Target>, Vec<Target>) {
+/// The first of a name or an address stays: the caller gives the sources in order of precedence. A node
+/// that is idle yields to one that can be scraped, whatever its source.
+pub(super) fn merge(targets: impl Iterator<Item = Target>) -> (Vec<Target>, Vec<Target>) {
     let mut by_name: BTreeMap<NodeName, Target> = BTreeMap::new();
     let mut places = HashSet::new();
-    let mut losers = Vec::new();
-    for target in files.chain(fixed) {
+    let (mut losers, mut idle) = (Vec::new(), Vec::new());
+    for target in targets {
+        if target.idle.is_some() {
+            idle.push(target);
+            continue;
+        }
         let place = (target.host.clone(), target.port);
         if by_name.contains_key(&target.node) || places.contains(&place) {
             losers.push(target);
@@ -21,6 +23,9 @@ pub(super) fn merge(
             places.insert(place);
             by_name.insert(target.node.clone(), target);
         }
+    }
+    for target in idle {
+        by_name.entry(target.node.clone()).or_insert(target);
     }
     (by_name.into_values().collect(), losers)
 }
@@ -32,21 +37,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn target(node: &str, port: u16, source: Source) -> Target {
-        Target {
-            node: node.into(),
-            host: "10.0.0.1".into(),
-            port,
-            path: "/metrics".into(),
-            labels: Default::default(),
-            source,
-        }
+        Target::new(node, "10.0.0.1", port, "/metrics", source)
     }
 
     #[test]
     fn a_file_wins_over_the_command_line_and_within_files_the_first_wins() {
         let fixed = [target("b", 1, Source::Static), target("a", 2, Source::Static)];
         let files = [target("b", 3, Source::File), target("b", 4, Source::File)];
-        let merged = merge(fixed.into_iter(), files.into_iter());
+        let merged = merge(files.into_iter().chain(fixed));
         let list = vec![target("a", 2, Source::Static), target("b", 3, Source::File)];
         let losers = vec![target("b", 4, Source::File), target("b", 1, Source::Static)];
         assert_eq!(merged, (list, losers));
@@ -56,7 +54,7 @@ mod tests {
     fn one_address_under_two_names_is_one_node() {
         let fixed = [target("10.0.0.1", 61678, Source::Static)];
         let files = [target("ip-10-0-0-1", 61678, Source::File)];
-        let merged = merge(fixed.into_iter(), files.into_iter());
+        let merged = merge(files.into_iter().chain(fixed));
         let list = vec![target("ip-10-0-0-1", 61678, Source::File)];
         assert_eq!(merged, (list, vec![target("10.0.0.1", 61678, Source::Static)]));
     }
@@ -71,7 +69,7 @@ mod tests {
                 pairs.iter().map(|(node, port)| target(node, *port, source)).collect()
             };
             let (fixed, files) = (of(&fixed, Source::Static), of(&files, Source::File));
-            let (list, losers) = merge(fixed.iter().cloned(), files.iter().cloned());
+            let (list, losers) = merge(files.iter().chain(&fixed).cloned());
             prop_assert_eq!(list.len() + losers.len(), fixed.len() + files.len());
             prop_assert!(list.windows(2).all(|pair| pair[0].node < pair[1].node));
             let ports: HashSet<u16> = list.iter().map(|kept| kept.port).collect();

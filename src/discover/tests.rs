@@ -15,6 +15,11 @@ const NEVER: Duration = Duration::from_secs(86_400);
 
 fn settings(targets: &[&str], files: &[String]) -> Settings {
     Settings {
+        kubernetes: Mode::Off,
+        namespace: "kube-system".to_owned(),
+        selector: "k8s-app=aws-node".to_owned(),
+        nodes: true,
+        route: RouteFlag::Direct,
         targets: targets.iter().map(|&text| text.to_owned()).collect(),
         files: files.to_vec(),
         file_interval: NEVER,
@@ -36,7 +41,15 @@ impl Running {
         let observe = Observe::new();
         let cancel = CancellationToken::new();
         let fixed = static_targets(&settings).unwrap();
-        let task = tokio::spawn(run(settings, fixed, tx, Arc::clone(&observe), cancel.clone()));
+        let task = tokio::spawn(run(
+            settings,
+            fixed,
+            None,
+            shard::Shard::default(),
+            tx,
+            Arc::clone(&observe),
+            cancel.clone(),
+        ));
         Running { targets, observe, cancel, task }
     }
 
@@ -53,7 +66,8 @@ impl Running {
 
     /// Waits for a list that waits for exactly these sources.
     async fn until_unread(&mut self, sources: &[&Path]) {
-        let sources: Vec<String> = sources.iter().map(|path| text(path)).collect();
+        let told = |path: &&Path| format!("--discover.file {}", text(path));
+        let sources: Vec<String> = sources.iter().map(told).collect();
         let is = |targets: &Arc<Targets>| !targets.synced && targets.unread == sources;
         drop(tokio::time::timeout(HANG, self.targets.wait_for(is)).await.unwrap().unwrap());
     }

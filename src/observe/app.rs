@@ -10,6 +10,7 @@ pub(crate) struct Standing {
     pub(crate) up: usize,
     pub(crate) stale: usize,
     pub(crate) failed: usize,
+    pub(crate) missing: usize,
     pub(crate) assigned: f64,
     pub(crate) attached: f64,
     pub(crate) max: f64,
@@ -32,6 +33,7 @@ impl Observe {
             nodes.up = s.up,
             nodes.stale = s.stale,
             nodes.failed = s.failed,
+            nodes.missing = s.missing,
             ip_addresses.assigned = whole(s.assigned),
             ip_addresses.attached = whole(s.attached),
             ip_addresses.max = whole(s.max),
@@ -40,10 +42,11 @@ impl Observe {
             ip_requests.refused = whole(s.refused),
             ec2_api.errors = whole(s.ec2_errors),
             ipamd.errors = whole(s.ipamd_errors),
-            "{} nodes up, {} stale, {} failed; {} of {} IPv4 pod addresses in use",
+            "{} nodes up, {} stale, {} failed, {} missing; {} of {} IPv4 pod addresses in use",
             s.up,
             s.stale,
             s.failed,
+            s.missing,
             s.assigned,
             s.max
         );
@@ -53,6 +56,11 @@ impl Observe {
     pub(crate) fn stopping(&self) {
         info!("stopping");
     }
+}
+
+/// A signal came that many send to make a service read its files again.
+pub(crate) fn hangup() {
+    info!("SIGHUP changes nothing: files are read again whenever they change");
 }
 
 /// What is counted is whole; a log field written as a float would read 7.0.

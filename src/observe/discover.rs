@@ -194,14 +194,7 @@ mod tests {
     use super::*;
 
     fn target(node: &str, source: Source) -> Target {
-        Target {
-            node: node.into(),
-            host: node.into(),
-            port: 61678,
-            path: "/metrics".into(),
-            labels: Default::default(),
-            source,
-        }
+        Target::new(node, node, 61678, "/metrics", source)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How much of each node is shown. Comes in: the flags `--node.…`. Goes out: yes or no for a family
 //! or a label. Never: a node's values.
 
+use crate::model::label_name;
 use clap::{Args, ValueEnum};
 use regex::Regex;
 
@@ -14,8 +15,8 @@ pub struct Settings {
     #[arg(long = "node.detail", env = "VPCCNI_NODE_DETAIL", value_name = "LEVEL",
           value_enum, default_value_t = Level::Core)]
     pub detail: Level,
-    /// Labels of a target that vpccni_node_info shows as label_NAME, besides the well-known ones;
-    /// all of them when unset
+    /// Labels that vpccni_node_info shows as label_NAME, besides the well-known ones: keys of Node
+    /// labels, or labels of file targets. When unset none of the former and all of the latter
     #[arg(
         long = "node.labels",
         env = "VPCCNI_NODE_LABELS",
@@ -61,7 +62,10 @@ pub struct Detail {
 
 impl Detail {
     /// As the flags say.
-    pub fn new(settings: Settings) -> Detail {
+    pub fn new(mut settings: Settings) -> Detail {
+        for label in &mut settings.labels {
+            *label = label_name(label);
+        }
         Detail { settings }
     }
 

@@ -147,13 +147,8 @@ mod tests {
     }
 
     fn store(nodes: usize) -> (Store, Vec<Target>) {
-        let target = |i: usize| Target {
-            node: format!("n{i:04}").into(),
-            host: format!("h{i}").into(),
-            port: 61678,
-            path: "/metrics".into(),
-            labels: Default::default(),
-            source: Source::File,
+        let target = |i: usize| {
+            Target::new(format!("n{i:04}"), format!("h{i}"), 61678, "/metrics", Source::File)
         };
         let store = Store::new(&Default::default(), 30.0, Observe::new());
         let list: Vec<Target> = (0..nodes).map(target).collect();

@@ -15,12 +15,8 @@ fn view_of(pages: &[(&str, &str)]) -> View {
     let store = Store::new(&Settings::default(), 30.0, Observe::new());
     let labels = [("zone", "us-west-2b"), ("team", "a\"b"), ("empty", "")];
     let target = |name: &str| Target {
-        node: name.into(),
-        host: "10.0.0.1".into(),
-        port: 61678,
-        path: "/metrics".into(),
         labels: labels.iter().copied().collect(),
-        source: Source::File,
+        ..Target::new(name, "10.0.0.1", 61678, "/metrics", Source::File)
     };
     let list = pages.iter().map(|(name, _)| target(name)).collect();
     store.retarget(&Targets { list, synced: true, ..Targets::default() }, now);

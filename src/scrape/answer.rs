@@ -377,18 +377,21 @@ impl Fields {
         } else if is("content-type") {
             content_type(value)?;
         } else if is("date") {
-            self.date = std::str::from_utf8(value)
-                .ok()
-                .and_then(|v| httpdate::parse_http_date(v).ok())
-                .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
-                .map(|since| since.as_secs_f64());
+            self.date = date(value);
         }
         Ok(())
     }
 }
 
+/// A `Date` in seconds since 1970, if it is readable.
+pub(super) fn date(value: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let at = httpdate::parse_http_date(text).ok()?;
+    at.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
+}
+
 /// Text 0.0.4 is text/plain, with or without its version. Anything else says itself that it is not.
-fn content_type(value: &[u8]) -> Result<(), AnswerError> {
+pub(super) fn content_type(value: &[u8]) -> Result<(), AnswerError> {
     let lower = value.to_ascii_lowercase();
     let mut parts = lower.split(|b| *b == b';').map(<[u8]>::trim_ascii);
     let text = parts.next() == Some(b"text/plain");

@@ -68,6 +68,22 @@ impl Buffers {
         }
     }
 
+    /// Where a page is put that another route brings.
+    pub(super) fn begin(&mut self) -> &mut Vec<u8> {
+        self.sent.clear();
+        &mut self.sent
+    }
+
+    /// The answer whose page was put at [`Buffers::begin`].
+    pub(super) fn whole(&self, date: Option<f64>) -> Fetched {
+        Fetched { date, wire_bytes: self.sent.len(), encoding: ContentEncoding::Identity }
+    }
+
+    /// Bytes that a page may have.
+    pub(super) fn max_body(&self) -> usize {
+        self.max_body
+    }
+
     /// Gives back what one giant page made the buffers grow to.
     pub(super) fn trim(&mut self) {
         /// Ten times a usual page.

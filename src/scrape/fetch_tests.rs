@@ -62,14 +62,7 @@ async fn server(pieces: Vec<Vec<u8>>, then: Then) -> (Target, JoinHandle<Seen>) 
 }
 
 fn target(host: &str, port: u16) -> Target {
-    Target {
-        node: "n".into(),
-        host: host.into(),
-        port,
-        path: "/metrics".into(),
-        labels: Default::default(),
-        source: Source::Static,
-    }
+    Target::new("n", host, port, "/metrics", Source::Static)
 }
 
 async fn exchange(pieces: Vec<Vec<u8>>, then: Then) -> (Result<Vec<u8>, Failure>, Seen) {

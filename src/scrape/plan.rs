@@ -142,7 +142,7 @@ impl Plan {
             self.rounds.push_back(Round::new(0, now));
         }
         let mut kept: HashMap<NodeName, Id> = HashMap::with_capacity(targets.list.len());
-        for target in &targets.list {
+        for target in targets.list.iter().filter(|target| target.idle.is_none()) {
             if kept.contains_key(&target.node) {
                 continue;
             }

@@ -7,13 +7,14 @@ use proptest::prelude::*;
 const INTERVAL: f64 = 30.0;
 
 fn targets(names: impl IntoIterator<Item = usize>) -> Targets {
-    let target = |i: usize| Target {
-        node: format!("node-{i:05}").into(),
-        host: format!("10.0.{}.{}", i / 256, i % 256).into(),
-        port: 61678,
-        path: "/metrics".into(),
-        labels: Default::default(),
-        source: Source::File,
+    let target = |i: usize| {
+        Target::new(
+            format!("node-{i:05}"),
+            format!("10.0.{}.{}", i / 256, i % 256),
+            61678,
+            "/metrics",
+            Source::File,
+        )
     };
     Targets { list: names.into_iter().map(target).collect(), synced: true, ..Targets::default() }
 }

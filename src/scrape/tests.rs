@@ -109,14 +109,7 @@ async fn node(name: &str, page: Option<&'static str>) -> Node {
             });
         }
     });
-    let target = Target {
-        node: name.into(),
-        host: "127.0.0.1".into(),
-        port,
-        path: "/metrics".into(),
-        labels: Default::default(),
-        source: Source::Static,
-    };
+    let target = Target::new(name, "127.0.0.1", port, "/metrics", Source::Static);
     Node { target, asked, at_once, serving }
 }
 
@@ -149,6 +142,7 @@ fn rig(concurrency: u32) -> Rig {
     let running = tokio::spawn(run(
         settings,
         deadline,
+        None,
         watched,
         Arc::clone(&store),
         clock,

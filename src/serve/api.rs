@@ -98,9 +98,9 @@ pub struct Nodes<'a> {
 pub struct Node<'a> {
     /// The value of the label `node`.
     pub node: &'a str,
-    /// `host:port`.
-    pub address: String,
-    /// How it was discovered: `static` or `file`.
+    /// `host:port`; `null` while the node cannot be scraped.
+    pub address: Option<String>,
+    /// How it was discovered: `static`, `file` or `kubernetes`.
     pub source: &'static str,
     /// `up`, `stale`, `failed` or `missing`.
     pub state: &'static str,
@@ -139,7 +139,7 @@ impl<'a> Node<'a> {
     fn of(view: &'a NodeView) -> Node<'a> {
         Node {
             node: &view.target.node,
-            address: view.target.address(),
+            address: view.target.idle.is_none().then(|| view.target.address()),
             source: view.target.source.as_str(),
             state: view.state.as_str(),
             last_outcome: view.last_outcome.map(|outcome| outcome.as_str()),
@@ -295,12 +295,8 @@ mod tests {
         let good = state == NodeState::Up;
         NodeView {
             target: Arc::new(Target {
-                node: name.into(),
-                host: "fd00::7".into(),
-                port: 61678,
-                path: "/metrics".into(),
                 labels: labels.into_iter().collect(),
-                source: Source::File,
+                ..Target::new(name, "fd00::7", 61678, "/metrics", Source::File)
             }),
             state,
             last_outcome: Some(if good { Outcome::Ok } else { Outcome::Timeout }),

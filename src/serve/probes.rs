@@ -28,6 +28,7 @@ pub struct Readiness {
     last_closed: Seconds,
     last_published: Seconds,
     note: ArcSwapOption<String>,
+    discovery_note: ArcSwapOption<String>,
 }
 
 /// Whether the exporter is ready, and why.
@@ -52,6 +53,7 @@ impl Readiness {
             last_closed: Seconds::unknown(),
             last_published: Seconds::unknown(),
             note: ArcSwapOption::empty(),
+            discovery_note: ArcSwapOption::empty(),
         }
     }
 
@@ -86,10 +88,16 @@ impl Readiness {
         self.note.store(note.map(Arc::new));
     }
 
+    /// As [`Readiness::note`], of discovery.
+    pub fn discovery_note(&self, note: Option<String>) {
+        self.discovery_note.store(note.map(Arc::new));
+    }
+
     /// Whether to be ready at this uptime, in seconds.
     pub fn verdict(&self, uptime: f64) -> Verdict {
         let (ready, mut reason) = self.judge(uptime);
-        if let Some(note) = &*self.note.load() {
+        for note in [self.discovery_note.load(), self.note.load()].iter().filter_map(|n| n.as_ref())
+        {
             reason.push_str("; ");
             // One line, whatever the note quotes.
             reason.extend(note.chars().map(|c| if c.is_control() { ' ' } else { c }));
@@ -101,7 +109,7 @@ impl Readiness {
         let Some(targets) = self.targets() else {
             let mut reason = "discovery has not read all of its sources yet".to_owned();
             if let Some(unread) = &*self.unread.load() {
-                reason.push_str(": --discover.file ");
+                reason.push_str(": ");
                 reason.push_str(short(unread));
             }
             return (false, reason);
@@ -225,9 +233,9 @@ mod tests {
     #[test]
     fn what_is_not_read_yet_is_named() {
         let readiness = readiness();
-        readiness.unread(&["/a.json".to_owned(), "/b/*.yml".to_owned()]);
+        readiness.unread(&["--discover.file /a.json".to_owned(), "pods".to_owned()]);
         let (ready, reason) = told(&readiness, 1.0);
-        assert!(!ready && reason.ends_with("yet: --discover.file /a.json, /b/*.yml"), "{reason}");
+        assert!(!ready && reason.ends_with("yet: --discover.file /a.json, pods"), "{reason}");
     }
 
     #[test]

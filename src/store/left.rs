@@ -133,14 +133,7 @@ mod tests {
     use super::*;
 
     fn target(name: &str, host: &str) -> Target {
-        Target {
-            node: name.into(),
-            host: host.into(),
-            port: 61678,
-            path: "/metrics".into(),
-            labels: Default::default(),
-            source: crate::model::Source::File,
-        }
+        Target::new(name, host, 61678, "/metrics", crate::model::Source::File)
     }
 
     fn run(start: f64) -> Run {

@@ -4,7 +4,7 @@
 use super::intern::Shape;
 use super::left::place;
 use crate::aggregate::delta::Run;
-use crate::model::{Moment, NodeState, Outcome, Target, short};
+use crate::model::{Idle, Moment, NodeState, Outcome, Target, short};
 use crate::view::NodeView;
 use std::sync::Arc;
 
@@ -48,8 +48,15 @@ impl Node {
         if *self.target == *target {
             return;
         }
-        self.elsewhere |= self.target.node != target.node || place(&self.target) != place(target);
-        self.target = Arc::new(target.clone());
+        let target = if target.idle.is_some() {
+            // It is known where it was, should it come back there.
+            let Target { host, port, path, pod, .. } = Target::clone(&self.target);
+            Target { host, port, path, pod, ..target.clone() }
+        } else {
+            target.clone()
+        };
+        self.elsewhere |= self.target.node != target.node || place(&self.target) != place(&target);
+        self.target = Arc::new(target);
         self.ipv6 = self.is_ipv6();
     }
 
@@ -85,6 +92,17 @@ impl Node {
         self.last_good = Some(now);
     }
 
+    /// Whether another pod than the one of the last good page has the node, and was made after that
+    /// page was served: the page before may have been the new one's already (truth rule 3).
+    pub(super) fn replaced(&self, now: Moment) -> bool {
+        /// Clocks of nodes and of the API server differ by less.
+        const CLOCKS_DIFFER: f64 = 2.0;
+        let (Some(pod), Some(run)) = (&self.target.pod, &self.run) else { return false };
+        let last_good = now.unix - (now.uptime - run.last_good);
+        run.pod.as_ref().is_some_and(|uid| *uid != pod.uid)
+            && last_good + CLOCKS_DIFFER < pod.created as f64
+    }
+
     /// Truth rule 7.
     fn is_ipv6(&self) -> bool {
         /// No IPv4 node comes near: the largest instances take some thousands of addresses.
@@ -94,18 +112,23 @@ impl Node {
     }
 
     /// Truth rule 5. A node whose last scrape was good gets one interval more: its next scrape is
-    /// only due when that has passed.
+    /// only due when that has passed. One that cannot be scraped is stale, too, while its values stand:
+    /// a rollout of the DaemonSet must not dip the sums.
     fn state(&self, now: Moment, stale_seconds: f64, interval_seconds: f64) -> NodeState {
-        let Some(good) = self.last_good else { return NodeState::Failed };
+        let without_values = match &self.target.idle {
+            Some(Idle::Missing) => NodeState::Missing,
+            Some(Idle::Pod(_)) | None => NodeState::Failed,
+        };
+        let Some(good) = self.last_good else { return without_values };
         let age = now.uptime - good.uptime;
-        if self.last_outcome == Some(Outcome::Ok) {
+        if self.last_outcome == Some(Outcome::Ok) && self.target.idle.is_none() {
             if age <= stale_seconds + interval_seconds {
                 return NodeState::Up;
             }
         } else if age <= stale_seconds {
             return NodeState::Stale;
         }
-        NodeState::Failed
+        without_values
     }
 
     /// As of now, for readers.
@@ -116,7 +139,10 @@ impl Node {
             target: Arc::clone(&self.target),
             state,
             last_outcome: self.last_outcome,
-            reason: Arc::clone(&self.reason),
+            reason: match &self.target.idle {
+                Some(idle) => Arc::from(idle.reason()),
+                None => Arc::clone(&self.reason),
+            },
             last_scrape: self.last_scrape,
             last_success: self.last_good.map(|m| m.unix),
             last_seconds: self.last_seconds,

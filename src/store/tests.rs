@@ -16,14 +16,7 @@ fn at(uptime: f64) -> Moment {
 }
 
 fn target(name: &str, host: &str) -> Target {
-    Target {
-        node: name.into(),
-        host: host.into(),
-        port: 61678,
-        path: "/metrics".into(),
-        labels: Default::default(),
-        source: Source::Static,
-    }
+    Target::new(name, host, 61678, "/metrics", Source::Static)
 }
 
 fn targets(names: &[&str]) -> Targets {

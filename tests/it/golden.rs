@@ -57,13 +57,8 @@ impl Replay {
         self.poll += 1;
         let uptime = f64::from(self.poll) * INTERVAL;
         let now = Moment { unix: BEGAN + uptime, uptime };
-        let target = |name: &String| Target {
-            node: name.as_str().into(),
-            host: name.as_str().into(),
-            port: 61678,
-            path: "/metrics".into(),
-            labels: Default::default(),
-            source: Source::Static,
+        let target = |name: &String| {
+            Target::new(name.as_str(), name.as_str(), 61678, "/metrics", Source::Static)
         };
         let list = pages.keys().map(target).collect();
         self.store.retarget(&Targets { list, synced: true, ..Targets::default() }, now);

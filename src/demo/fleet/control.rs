@@ -159,13 +159,10 @@ impl Control {
         ]
         .into_iter()
         .collect();
+        let (name, host) = (node.name.clone(), address.ip().to_string());
         node.listed.then(|| Target {
-            node: node.name.clone(),
-            host: address.ip().to_string().into(),
-            port: address.port(),
-            path: "/metrics".into(),
             labels,
-            source: Source::File,
+            ..Target::new(name, host, address.port(), "/metrics", Source::File)
         })
     }
 }

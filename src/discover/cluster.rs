@@ -1,0 +1,177 @@
+//! What pods, Nodes and the DaemonSet add up to. Comes in: what the three watches know, and what keeps
+//! them from knowing more. Goes out: targets, what is not known yet, what an operator should know. Never:
+//! a guess about a node that no watch has told of.
+
+use super::Found;
+use super::index::Index;
+use super::nodes::{self, Kind};
+use super::pods;
+use super::shard::Shard;
+use crate::model::{Idle, NodeName, Route, Source, Target, TargetLabels};
+use crate::observe::kubernetes::{Resource, Trouble};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What is watched, and how its pods are reached.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Of aws-node.
+    pub namespace: String,
+    /// Of aws-node's pods and DaemonSet.
+    pub selector: String,
+    /// Whether Nodes are watched.
+    pub nodes: bool,
+    /// Keys of Node labels that are told besides the well-known ones.
+    pub labels: Vec<String>,
+    /// How pods are reached.
+    pub route: Route,
+    /// Port of pods that name none.
+    pub port: u16,
+    /// Path of the exposition.
+    pub path: Arc<str>,
+    /// The nodes that are ours.
+    pub shard: Shard,
+}
+
+/// All that is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cluster<'w> {
+    pub(super) pods: &'w Index<pods::Known>,
+    pub(super) pods_trouble: Option<(Trouble, &'w str)>,
+    pub(super) nodes: &'w Index<nodes::Known>,
+    pub(super) nodes_trouble: Option<(Trouble, &'w str)>,
+    /// Pods that each DaemonSet should have.
+    pub(super) sets: &'w Index<i32>,
+    pub(super) sets_trouble: Option<(Trouble, &'w str)>,
+}
+
+impl Cluster<'_> {
+    /// Pods that the DaemonSets should have, over all shards; `None` where there is none, or it is not
+    /// known.
+    pub(super) fn desired(&self) -> Option<i64> {
+        let desired = self.sets.iter().map(|(_, desired)| i64::from(*desired));
+        (self.sets.len() > 0).then(|| desired.sum())
+    }
+
+    /// What it adds up to.
+    pub(super) fn found(&self, scope: &Scope) -> Found {
+        // Without the right to watch Nodes the pods alone must do, as where they are not wanted.
+        let denied = matches!(self.nodes_trouble, Some((Trouble::Forbidden, _)));
+        let nodes_are_awaited = scope.nodes && !self.nodes.synced() && !denied;
+        let mut unread = Vec::new();
+        if !self.pods.synced() {
+            unread.push(awaited(Resource::Pods, self.pods_trouble, scope));
+        }
+        if nodes_are_awaited {
+            unread.push(awaited(Resource::Nodes, self.nodes_trouble, scope));
+        }
+        let (targets, losers) = self.targets(scope);
+        let note = if unread.is_empty() { self.note(scope, &targets) } else { None };
+        Found { targets, losers, unread, note }
+    }
+
+    fn targets(&self, scope: &Scope) -> (Vec<Target>, usize) {
+        let (chosen, losers) = pods::by_node(self.pods.iter());
+        let nodes: HashMap<&str, &nodes::Known> =
+            if scope.nodes { self.nodes.iter().collect() } else { HashMap::new() };
+        let labels =
+            |node: &str| nodes.get(node).map_or_else(TargetLabels::default, |n| n.labels.clone());
+        let expected = |node: &str| nodes.get(node).is_none_or(|n| n.kind == Kind::Linux);
+        let of_pod = |(name, pod): &(&str, &pods::Known)| {
+            let node: NodeName = Arc::clone(&pod.node);
+            let target = match &pod.place {
+                Ok((host, port)) => Target {
+                    pod: Some(pod.identity.clone()),
+                    route: scope.route,
+                    ..Target::new(
+                        node,
+                        Arc::clone(host),
+                        *port,
+                        scope.path_to(name, *port),
+                        Source::Kubernetes,
+                    )
+                },
+                Err(reason) => {
+                    Target::idle(node, Source::Kubernetes, Idle::Pod(Arc::clone(reason)))
+                }
+            };
+            Target { labels: labels(&pod.node), expected: expected(&pod.node), ..target }
+        };
+        let missing = nodes
+            .iter()
+            .filter(|(name, node)| node.kind == Kind::Linux && !chosen.contains_key(*name))
+            .map(|(name, node)| Target {
+                labels: node.labels.clone(),
+                ..Target::idle((*name).into(), Source::Kubernetes, Idle::Missing)
+            });
+        (chosen.values().map(of_pod).chain(missing).collect(), losers)
+    }
+
+    fn note(&self, scope: &Scope, targets: &[Target]) -> Option<String> {
+        let mut notes = Vec::new();
+        let troubles = [
+            (Resource::Pods, self.pods_trouble),
+            (Resource::Nodes, self.nodes_trouble.filter(|_| scope.nodes)),
+            (Resource::DaemonSets, self.sets_trouble),
+        ];
+        for (resource, trouble) in troubles {
+            if let Some((Trouble::Forbidden, words)) = trouble {
+                notes.push(lacking(resource, scope, words));
+            } else if let Some((_, words)) = trouble {
+                let resource = resource.as_str();
+                notes.push(format!("{resource} are not followed at present: {words}"));
+            }
+        }
+        let known = self.sets.synced() && (self.nodes.synced() || !scope.nodes);
+        if targets.is_empty() && self.nodes.len() > 0 {
+            notes.push(self.nothing_to_scrape());
+        } else if known && self.sets.len() == 0 && !targets.iter().any(|t| t.idle.is_none()) {
+            notes.push(format!(
+                "no DaemonSet and no running pod {} in namespace {}: see --discover.selector and --discover.namespace",
+                scope.selector, scope.namespace
+            ));
+        }
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+
+    /// Nodes there are, but none of them should run an aws-node pod.
+    fn nothing_to_scrape(&self) -> String {
+        let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
+        for (_, node) in self.nodes.iter() {
+            *kinds.entry(node.kind).or_default() += 1;
+        }
+        let kinds: Vec<String> =
+            kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        format!(
+            "nothing to scrape: none of the {} nodes runs aws-node ({})",
+            self.nodes.len(),
+            kinds.join(", ")
+        )
+    }
+}
+
+impl Scope {
+    fn path_to(&self, pod: &str, port: u16) -> Arc<str> {
+        match self.route {
+            Route::Direct => Arc::clone(&self.path),
+            // The port must be a number: some API servers fail on a name.
+            Route::Proxy => format!(
+                "/api/v1/namespaces/{}/pods/{pod}:{port}/proxy{}",
+                self.namespace, self.path
+            )
+            .into(),
+        }
+    }
+}
+
+fn awaited(resource: Resource, trouble: Option<(Trouble, &str)>, scope: &Scope) -> String {
+    match trouble {
+        Some((Trouble::Forbidden, words)) => lacking(resource, scope, words),
+        Some((_, words)) => format!("--discover.kubernetes: {}: {words}", resource.as_str()),
+        None => format!("--discover.kubernetes: {}", resource.as_str()),
+    }
+}
+
+fn lacking(resource: Resource, scope: &Scope, words: &str) -> String {
+    format!("the right is missing to {}: {words}", resource.rule(&scope.namespace))
+}

@@ -1,0 +1,106 @@
+//! The cluster as the API server tells it: aws-node pods, Nodes, the DaemonSet. Comes in: three
+//! watches. Goes out: what they add up to, whenever it changed. Never: an incomplete list passed off as
+//! a whole one, a target lost because the API server does not answer.
+//!
+//! *Flow*: each watch lists page by page, then follows. Changes are put together after a moment, so that
+//! a rollout of thousands of pods is some lists, not thousands. *When it cannot keep up*: the API
+//! server closes a slow watch, which goes on from where it was. *Stopping*: with the stage.
+
+use super::Found;
+use super::cluster::{Cluster, Scope};
+use super::nodes::Reader;
+use super::pods::Pod;
+use super::watched::Watched;
+use crate::observe::Observe;
+use crate::observe::kubernetes::Resource;
+use futures_util::StreamExt;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::Node;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// Changes that come within this time are one change.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Objects on a page of a listing.
+const PAGE: u32 = 500;
+
+/// Watches until it is dropped.
+pub(super) async fn watch(
+    client: Client,
+    scope: Scope,
+    found: watch::Sender<Arc<Found>>,
+    observe: Arc<Observe>,
+) {
+    let namespace = scope.namespace.clone();
+    let all = watcher::Config::default().page_size(PAGE);
+    let ours = all.clone().labels(&scope.selector);
+    let of_sets = ours.clone();
+    let api: Api<DeserializeGuard<Pod>> = Api::namespaced(client.clone(), &namespace);
+    let mut pods = Watched::new(Resource::Pods, move || watcher(api.clone(), ours.clone()).boxed());
+    let api: Api<DeserializeGuard<DaemonSet>> = Api::namespaced(client.clone(), &namespace);
+    let mut sets =
+        Watched::new(Resource::DaemonSets, move || watcher(api.clone(), of_sets.clone()).boxed());
+    // Labels and names are all that is asked for: neither spec nor status.
+    let api: Api<PartialObjectMeta<Node>> = Api::all(client);
+    let mut nodes =
+        Watched::new(Resource::Nodes, move || watcher(api.clone(), all.clone()).boxed());
+    let mut reader = Reader::new(&scope.labels);
+    let (port, shard) = (scope.port, scope.shard);
+    let keep_set = |set: DaemonSet| set.status.map(|status| status.desired_number_scheduled);
+    let mut due = Some(Instant::now());
+    loop {
+        let settled = async {
+            match due {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let changed = tokio::select! {
+            biased;
+            () = settled => {
+                due = None;
+                let cluster = Cluster {
+                    pods: &pods.index,
+                    pods_trouble: pods.trouble(),
+                    nodes: &nodes.index,
+                    nodes_trouble: nodes.trouble(),
+                    sets: &sets.index,
+                    sets_trouble: sets.trouble(),
+                };
+                observe.objects_known(Resource::Pods, pods.index.len());
+                observe.objects_known(Resource::Nodes, nodes.index.len());
+                observe.daemonset_desires(cluster.desired());
+                let now = Arc::new(cluster.found(&scope));
+                found.send_if_modified(|before| {
+                    let changed = *before != now;
+                    *before = now;
+                    changed
+                });
+                reader.sweep();
+                false
+            }
+            next = pods.next() => {
+                let keep = |pod: Pod| pod.keep(port).filter(|pod| shard.owns(&pod.node));
+                pods.take(next, keep, &namespace, &observe)
+            }
+            next = nodes.next(), if scope.nodes => {
+                let keep = |node: PartialObjectMeta<Node>| {
+                    let name = node.metadata.name.as_deref().unwrap_or_default();
+                    let labels = node.metadata.labels.as_ref();
+                    shard.owns(name).then(|| reader.keep(labels))
+                };
+                nodes.take(next, keep, &namespace, &observe)
+            }
+            next = sets.next() => sets.take(next, keep_set, &namespace, &observe),
+        };
+        if changed && due.is_none() {
+            due = Some(Instant::now() + SETTLE);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The aws-node pods: which one speaks for a node, and where. Comes in: pods, of which little is kept.
+//! Goes out: a node's name with an address, or with the reason why there is none. Never: a request.
+
+use crate::model::{NodeName, Pod as PodIdentity};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The name of the container port that serves metrics: so it is in the DaemonSet of amazon-vpc-cni-k8s.
+const PORT_NAME: &str = "metrics";
+
+/// The field of a Node by which a DaemonSet's pod is bound to it before it is scheduled.
+const NODE_NAME_FIELD: &str = "metadata.name";
+
+/// A pod, as far as it is read: a whole one has thirty times as much.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Pod {
+    metadata: ObjectMeta,
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+    containers: Vec<Container>,
+    affinity: Option<Affinity>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    ports: Vec<Port>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Port {
+    name: Option<String>,
+    container_port: i64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Affinity {
+    node_affinity: NodeAffinity,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeAffinity {
+    required_during_scheduling_ignored_during_execution: Required,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Required {
+    node_selector_terms: Vec<Term>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Term {
+    match_fields: Vec<Field>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Field {
+    key: String,
+    values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    phase: String,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    reason: Option<String>,
+    container_statuses: Vec<ContainerStatus>,
+    init_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    state: ContainerState,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ContainerState {
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: Option<String>,
+}
+
+impl kube::Resource for Pod {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "Pod".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "pods".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What is kept of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) node: NodeName,
+    pub(super) identity: PodIdentity,
+    /// Its address and port, or why it cannot be scraped.
+    pub(super) place: Result<(Arc<str>, u16), Arc<str>>,
+}
+
+impl Pod {
+    /// What is kept; `None` for a pod that belongs to no node yet. `port` is that of pods that name
+    /// none.
+    pub(super) fn keep(self, port: u16) -> Option<Known> {
+        let node = NodeName::from(self.spec.node_name.as_deref().or_else(|| self.bound_to())?);
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        let created = self.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
+        let place = if self.metadata.deletion_timestamp.is_some() {
+            Err(format!("the pod {name} is terminating"))
+        } else if self.status.phase != "Running" {
+            Err(self.not_running(name))
+        } else {
+            match self.status.pod_ip.parse::<IpAddr>() {
+                Ok(ip) => Ok((Arc::from(ip.to_string()), self.port().unwrap_or(port))),
+                Err(_) => Err(format!("the pod {name} runs but has no address yet")),
+            }
+        };
+        let uid = Arc::from(self.metadata.uid.unwrap_or_default());
+        let place = place.map_err(Arc::from);
+        Some(Known { node, identity: PodIdentity { uid, created }, place })
+    }
+
+    /// The node that the DaemonSet controller made the pod for.
+    fn bound_to(&self) -> Option<&str> {
+        let required = &self
+            .spec
+            .affinity
+            .as_ref()?
+            .node_affinity
+            .required_during_scheduling_ignored_during_execution;
+        let mut fields = required.node_selector_terms.iter().flat_map(|term| &term.match_fields);
+        fields.find(|field| field.key == NODE_NAME_FIELD)?.values.first().map(String::as_str)
+    }
+
+    fn port(&self) -> Option<u16> {
+        let mut ports = self.spec.containers.iter().flat_map(|container| &container.ports);
+        let named = ports.find(|port| port.name.as_deref() == Some(PORT_NAME))?;
+        u16::try_from(named.container_port).ok().filter(|port| *port > 0)
+    }
+
+    fn not_running(&self, name: &str) -> String {
+        let phase = if self.status.phase.is_empty() { "not running" } else { &self.status.phase };
+        let containers = self.status.init_container_statuses.iter();
+        let waiting = containers
+            .chain(&self.status.container_statuses)
+            .find_map(|container| container.state.waiting.as_ref()?.reason.as_deref());
+        match self.status.reason.as_deref().or(waiting) {
+            Some(reason) => format!("the pod {name} is {phase} ({reason})"),
+            None => format!("the pod {name} is {phase}"),
+        }
+    }
+}
+
+/// The pod that speaks for each node: the newest one that can be scraped, else the newest one.
+/// Besides, how many that could be scraped lost to a newer one.
+pub(super) fn by_node<'p>(
+    pods: impl Iterator<Item = (&'p str, &'p Known)>,
+) -> (HashMap<&'p str, (&'p str, &'p Known)>, usize) {
+    let mut chosen: HashMap<&str, (&str, &Known)> = HashMap::new();
+    let mut losers = 0;
+    // The name decides where two are of the same second, so that the choice stays.
+    let rank =
+        |(name, pod): (&'p str, &Known)| (pod.place.is_ok(), pod.identity.created, Reverse(name));
+    for pod in pods {
+        let best = chosen.entry(&pod.1.node).or_insert(pod);
+        if best.0 == pod.0 {
+            continue;
+        }
+        losers += usize::from(best.1.place.is_ok() && pod.1.place.is_ok());
+        if rank(pod) > rank(*best) {
+            *best = pod;
+        }
+    }
+    (chosen, losers)
+}
