@@ -211,6 +211,8 @@ fn a_newer_pod_that_does_not_run_leaves_the_node_to_the_one_that_does() {
     let owner = "00000000-0000-0000-0000-000000000000".to_owned();
     let node = scene.fleet.targets()[0].node.to_string();
     let late = Pod { name: "aws-node-late".to_owned(), node, port: scene.port, owner };
+    // Pods know the second they were made in: some pass, so that it is the newer one.
+    scene.pair.settle();
     wait(cluster.admin.create_pod(&late));
     until_served(web, &known("pods"), 3.0);
     scene.pair.settle();
