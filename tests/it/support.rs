@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +59,14 @@ impl Child {
     pub(crate) fn start(mut command: Command) -> Child {
         command.stdin(Stdio::null());
         Child::spawn(command)
+    }
+
+    /// Starts a command whose standard input stays open for as long as what comes with it is kept.
+    pub(crate) fn start_with_input(mut command: Command) -> (Child, ChildStdin) {
+        command.stdin(Stdio::piped());
+        let mut child = Child::spawn(command);
+        let stdin = child.process.stdin.take().unwrap();
+        (child, stdin)
     }
 
     /// Starts the program under test with these arguments.
@@ -174,10 +182,8 @@ impl Lines {
 }
 
 /// Runs a command to its end, with this as its standard input.
-pub(crate) fn run(mut command: Command, input: &[u8]) -> Ended {
-    command.stdin(Stdio::piped());
-    let mut child = Child::spawn(command);
-    let mut stdin = child.process.stdin.take().unwrap();
+pub(crate) fn run(command: Command, input: &[u8]) -> Ended {
+    let (child, mut stdin) = Child::start_with_input(command);
     let input = input.to_vec();
     // From a thread, because a process may write before it has read all; it may also end before.
     thread::spawn(move || drop(stdin.write_all(&input)));

@@ -2,10 +2,11 @@
 //! served completely; whenever its story stands still and everyone has been scraped since, every
 //! cluster figure of the service equals what the fleet knows.
 
-use crate::support::{Child, figures, get, post, try_get, until};
+use crate::support::{Child, figures, get, post, program, try_get, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -31,6 +32,8 @@ pub(crate) struct Pair {
     pub(crate) web: SocketAddr,
     /// Unix seconds just before the service began.
     began: f64,
+    /// Seconds between scrapes of a node.
+    interval: f64,
     /// The counters as they were last seen.
     counters: BTreeMap<String, f64>,
 }
@@ -99,6 +102,7 @@ impl Pair {
             _service: Some(service),
             web,
             began,
+            interval: INTERVAL,
             counters: BTreeMap::new(),
         };
         pair.begin();
@@ -106,15 +110,21 @@ impl Pair {
     }
 
     /// The demo, as it runs for everybody.
+    fn demo(nodes: u32) -> Pair {
+        let mut command = program();
+        command.args(["demo", "--nodes", &nodes.to_string(), "--interval", "500ms"]);
+        command.args(["--web.listen-address", "127.0.0.1:0"]);
+        Pair::of_one(command)
+    }
+
+    /// A command that runs both, and says where they are as the demo does.
     #[allow(
         clippy::disallowed_methods,
         reason = "the test is an edge: it tells the fleet since when"
     )]
-    fn demo(nodes: u32) -> Pair {
+    pub(crate) fn of_one(command: Command) -> Pair {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let nodes = nodes.to_string();
-        let args = ["demo", "--nodes", &nodes, "--interval", "500ms"];
-        let fleet = Child::program(args.into_iter().chain(["--web.listen-address", "127.0.0.1:0"]));
+        let fleet = Child::start(command);
         let address = |word: &str| {
             fleet.line("line that says where to look", |line| {
                 let at = line.strip_prefix(word)?.find("http://")? + word.len() + "http://".len();
@@ -124,9 +134,40 @@ impl Pair {
         let (web, truth) = (address("figures"), address("truth"));
         let folder = tempfile::tempdir().unwrap();
         let counters = BTreeMap::new();
-        let mut pair = Pair { _folder: folder, fleet, truth, _service: None, web, began, counters };
+        let interval = INTERVAL;
+        let mut pair =
+            Pair { _folder: folder, fleet, truth, _service: None, web, began, interval, counters };
         pair.begin();
         pair
+    }
+
+    /// A fleet of the test's own, by its truth, and a service that began at this time (Unix seconds) and
+    /// scrapes a node whenever these seconds have passed.
+    pub(crate) fn over(truth: SocketAddr, service: Child, began: f64, interval: f64) -> Pair {
+        let (folder, web) = (tempfile::tempdir().unwrap(), service.listening());
+        let counters = BTreeMap::new();
+        let mut pair = Pair {
+            _folder: folder,
+            fleet: service,
+            truth,
+            _service: None,
+            web,
+            began,
+            interval,
+            counters,
+        };
+        pair.begin();
+        pair
+    }
+
+    /// All that the fleet's process wrote, which is the service's where they are one or the fleet has none.
+    pub(crate) fn log(&self) -> String {
+        self.fleet.so_far()
+    }
+
+    /// The fleet's process, or the service's where they are one.
+    pub(crate) fn process(self) -> Child {
+        self.fleet
     }
 
     fn begin(&mut self) {
@@ -161,7 +202,7 @@ impl Pair {
     }
 
     fn known(&self) -> Value {
-        let path = format!("/truth?since={}&stale_after={}", self.began, INTERVAL * 3.0);
+        let path = format!("/truth?since={}&stale_after={}", self.began, self.interval * 3.0);
         serde_json::from_slice(&get(self.truth, &path, &[]).body).unwrap()
     }
 
@@ -217,7 +258,7 @@ impl Pair {
                 wrong.push(format!("{key}: fell from {before} to {now}"));
             }
         }
-        assert!(wrong.is_empty(), "{when}:\n{}\n{}", wrong.join("\n"), self.fleet.so_far());
+        assert!(wrong.is_empty(), "{when}:\n{}\n{}", wrong.join("\n"), self.log());
         self.counters = served;
     }
 
@@ -278,13 +319,13 @@ fn every_cluster_figure_equals_the_truth_through_simulated_hours() {
 }
 
 /// Looks at every view, also between the comparisons: no counter falls.
-struct Watch {
+pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<String>>,
 }
 
 impl Watch {
-    fn start(web: SocketAddr) -> Watch {
+    pub(crate) fn start(web: SocketAddr) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -307,7 +348,8 @@ impl Watch {
         Watch { stop, thread }
     }
 
-    fn end(self) -> Vec<String> {
+    /// What fell.
+    pub(crate) fn end(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

@@ -1,0 +1,232 @@
+//! What the API server says, as the service's figures say it: pods and nodes that come, go and change.
+//! Never: a figure that was not held against the fleet or the objects.
+
+use super::Cluster;
+use super::account::manifest;
+use super::api::{AT_ONCE, wait};
+use super::mirror::Addresses;
+use super::objects::{NODES, PODS, Pod};
+use super::scene::{Plan, Scene, readiness, served, service, until_served};
+use crate::support::until;
+use crate::truth::Watch;
+use serde_json::json;
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+const STATE_MISSING: &str = "vpccni_cluster_nodes{state=\"missing\"}";
+const STATE_UP: &str = "vpccni_cluster_nodes{state=\"up\"}";
+const EXPECTED: &str = "vpccni_cluster_nodes_expected";
+
+fn plan(base: &str, nodes: u32) -> Plan<'_> {
+    let (manifest, flags) = (manifest("rbac.yaml"), Vec::new());
+    Plan { base, nodes, addresses: Addresses::Direct, manifest, flags, interval: 0.5 }
+}
+
+/// Replaces a node's pod by one with another uid, as the DaemonSet's controller does.
+fn replace(cluster: &Cluster, scene: &Scene, old: &str, new: &str) {
+    let admin = &cluster.admin;
+    let pod = wait(admin.get(&format!("{PODS}/{old}"))).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let address: IpAddr = text(&pod["status"]["podIP"]).parse().unwrap();
+    let new = Pod {
+        name: new.to_owned(),
+        node: text(&pod["spec"]["nodeName"]),
+        port: scene.port,
+        owner: text(&pod["metadata"]["ownerReferences"][0]["uid"]),
+    };
+    wait(async {
+        admin.terminate_pod(old).await;
+        admin.delete_pod(old).await;
+        admin.run_pod(&new, address).await;
+    });
+}
+
+#[test]
+fn nodes_that_join_leave_and_take_over_addresses_leave_every_figure_true() {
+    let cluster = Cluster::shared();
+    let mut scene = plan("127.31.0.1", 30).play(&cluster);
+    let watch = Watch::start(scene.pair.web);
+    scene.compare("at rest");
+    for turn in 1..=4 {
+        let gone = scene.fleet.targets()[turn].node.clone();
+        // Who joins next takes over the address of who left.
+        scene.pair.control(&format!("/leave?node={gone}"));
+        scene.pair.control("/join?old=true");
+        scene.pair.control("/join?old=false");
+        scene.step(600);
+        scene.compare(&format!("after {turn} turns"));
+    }
+    assert_eq!(scene.pair.sum(EXPECTED), 34.0);
+    let falls = watch.end();
+    assert!(falls.is_empty(), "{}", falls.join("\n"));
+}
+
+#[test]
+fn a_rollout_of_the_daemonset_neither_dips_the_sums_nor_bursts_the_counters() {
+    let cluster = Cluster::shared();
+    let mut scene = plan("127.32.0.1", 12).play(&cluster);
+    scene.compare("at rest");
+    let web = scene.pair.web;
+    let sum = || served(web)["vpccni_cluster_ip_addresses_attached{ip_family=\"ipv4\"}"];
+    let before = sum();
+    let watch = Watch::start(web);
+    for i in 1..=12 {
+        let old = format!("aws-node-{i:05}");
+        replace(&cluster, &scene, &old, &format!("aws-node-new-{i:05}"));
+        // So that each comes and goes in a view of its own.
+        thread::sleep(Duration::from_millis(150));
+        assert_eq!(sum(), before, "after pod {i}");
+    }
+    scene.compare("after the rollout");
+    let falls = watch.end();
+    assert!(falls.is_empty(), "{}", falls.join("\n"));
+    // As after an update of the CNI: another process as well.
+    for (i, target) in (1..=12).zip(scene.fleet.targets().iter()) {
+        assert!(scene.fleet.restart(&target.node));
+        replace(&cluster, &scene, &format!("aws-node-new-{i:05}"), &format!("aws-node-{i:05}"));
+    }
+    scene.step(900);
+    scene.compare("after a rollout that restarts the processes");
+}
+
+#[test]
+fn the_labels_of_a_node_are_those_of_its_info_and_follow_it() {
+    let cluster = Cluster::shared();
+    let mut plan = plan("127.33.0.1", 2);
+    plan.flags.push("--node.labels=example.com/team".to_owned());
+    let scene = plan.play(&cluster);
+    let node = scene.fleet.targets()[0].node.clone();
+    let info = |label: &str, value: &str| {
+        until(&format!("{label}={value:?} of {node}"), || {
+            let key = |key: &&String| {
+                key.starts_with("vpccni_node_info{")
+                    && key.contains(&format!("node=\"{node}\""))
+                    && (key.contains(&format!("{label}=\"{value}\""))
+                        || value.is_empty() && !key.contains(&format!("{label}=\"")))
+            };
+            served(scene.pair.web).keys().find(key).map(drop)
+        });
+    };
+    let instance = &scene.fleet.targets()[0];
+    info("instance_type", instance.labels.get("instance_type").unwrap());
+    info("zone", instance.labels.get("zone").unwrap());
+    wait(cluster.admin.relabel(&node, json!({ "example.com/team": "blue" })));
+    info("label_example_com_team", "blue");
+    let zone = json!({ "topology.kubernetes.io/zone": "us-west-2x", "example.com/team": "red" });
+    wait(cluster.admin.relabel(&node, zone));
+    info("zone", "us-west-2x");
+    info("label_example_com_team", "red");
+    wait(cluster.admin.relabel(&node, json!({ "example.com/team": null })));
+    info("label_example_com_team", "");
+}
+
+#[test]
+fn a_node_without_a_pod_is_missing_and_one_whose_pod_does_not_run_has_failed() {
+    let cluster = Cluster::shared();
+    let scene = plan("127.34.0.1", 3).play(&cluster);
+    let web = scene.pair.web;
+    until_served(web, STATE_UP, 3.0);
+    wait(cluster.admin.delete_pod("aws-node-00001"));
+    until_served(web, STATE_MISSING, 1.0);
+    until_served(web, STATE_UP, 2.0);
+    wait(cluster.admin.pod_is("aws-node-00002", "Failed", None));
+    until_served(web, "vpccni_cluster_nodes{state=\"failed\"}", 1.0);
+    assert_eq!(served(web)[EXPECTED], 3.0);
+    assert_eq!(served(web)[STATE_MISSING], 1.0);
+}
+
+#[test]
+fn two_thousand_nodes_and_pods_that_come_at_once_are_all_scraped() {
+    let cluster = Cluster::shared();
+    let mut plan = plan("127.35.0.1", 2000);
+    plan.interval = 3.0;
+    let mut scene = plan.play_before_the_nodes_come(&cluster);
+    until_served(scene.pair.web, STATE_UP, 2000.0);
+    scene.compare("when all have come");
+    assert_eq!(scene.pair.sum(STATE_UP), 2000.0);
+    assert_eq!(scene.pair.sum(EXPECTED), 2000.0);
+}
+
+#[test]
+fn through_the_pod_proxy_every_figure_is_true_too() {
+    let cluster = Cluster::shared();
+    let mut plan = plan("127.36.0.1", 8);
+    plan.addresses = Addresses::Proxied;
+    plan.manifest.extend(manifest("rbac-proxy.yaml"));
+    plan.flags.push("--discover.route=proxy".to_owned());
+    let mut scene = plan.play(&cluster);
+    scene.compare("at rest");
+    scene.step(900);
+    scene.compare("a quarter of an hour later");
+    assert_eq!(scene.pair.sum(STATE_UP), 8.0);
+}
+
+#[test]
+fn nodes_that_never_run_aws_node_are_not_expected() {
+    let cluster = Cluster::shared();
+    let scene = plan("127.37.0.1", 2).play(&cluster);
+    let admin = &cluster.admin;
+    for (node, labels) in [
+        ("fargate", ("eks.amazonaws.com/compute-type", "fargate")),
+        ("hybrid", ("eks.amazonaws.com/compute-type", "hybrid")),
+        ("auto", ("eks.amazonaws.com/compute-type", "auto")),
+        ("windows", ("kubernetes.io/os", "windows")),
+    ] {
+        wait(admin.create_node(node, &[labels]));
+    }
+    wait(admin.create_node("zz", &[]));
+    until("7 nodes that are known, one of them missing", || {
+        let page = served(scene.pair.web);
+        let of = |key: &str| page.get(key).copied();
+        (of(&known("nodes")) == Some(7.0) && of(STATE_MISSING) == Some(1.0)).then_some(())
+    });
+    assert_eq!(served(scene.pair.web)[EXPECTED], 3.0);
+    assert_eq!(served(scene.pair.web)[STATE_UP], 2.0);
+}
+
+#[test]
+fn a_cluster_of_auto_mode_nodes_alone_is_ready_and_says_so() {
+    let cluster = Cluster::shared();
+    for i in 0..AT_ONCE {
+        let auto = [("eks.amazonaws.com/compute-type", "auto")];
+        wait(cluster.admin.create_node(&format!("auto-{i}"), &auto));
+    }
+    let account = cluster.account(&manifest("rbac.yaml"));
+    let service = service(&account.kubeconfig(), &[]);
+    let web = service.listening();
+    let said = until("readiness", || {
+        let (status, said) = readiness(web);
+        (status == 200).then_some(said)
+    });
+    assert!(said.to_lowercase().contains("nothing to scrape"), "{said}");
+    assert_eq!(wait(cluster.admin.get(NODES)).unwrap()["items"].as_array().unwrap().len(), AT_ONCE);
+}
+
+#[test]
+fn a_newer_pod_that_does_not_run_leaves_the_node_to_the_one_that_does() {
+    let cluster = Cluster::shared();
+    let scene = plan("127.38.0.1", 2).play(&cluster);
+    let web = scene.pair.web;
+    let owner = "00000000-0000-0000-0000-000000000000".to_owned();
+    let node = scene.fleet.targets()[0].node.to_string();
+    let late = Pod { name: "aws-node-late".to_owned(), node, port: scene.port, owner };
+    // Pods know the second they were made in: some pass, so that it is the newer one.
+    scene.pair.settle();
+    wait(cluster.admin.create_pod(&late));
+    until_served(web, &known("pods"), 3.0);
+    scene.pair.settle();
+    assert_eq!(served(web)[STATE_UP], 2.0);
+    // And the other way round: once it runs, the older one may go.
+    let address = scene.fleet.targets()[0].host.parse().unwrap();
+    wait(cluster.admin.pod_is("aws-node-late", "Running", Some(address)));
+    wait(cluster.admin.delete_pod("aws-node-00001"));
+    until_served(web, &known("pods"), 2.0);
+    scene.pair.settle();
+    assert_eq!(served(web)[STATE_UP], 2.0);
+}
+
+/// The number of objects that the service knows of.
+fn known(resource: &str) -> String {
+    format!("vpccni_exporter_kubernetes_objects{{resource=\"{resource}\"}}")
+}
