@@ -9,6 +9,7 @@ use vpc_cni_exporter::aggregate::figures;
 use vpc_cni_exporter::model::{Moment, Source, Target, Targets};
 use vpc_cni_exporter::observe::Observe;
 use vpc_cni_exporter::render::detail::Detail;
+use vpc_cni_exporter::render::negotiate::Format;
 use vpc_cni_exporter::render::{self, Narrow, gzip};
 use vpc_cni_exporter::store::{Answer, Settings, Store};
 
@@ -47,7 +48,7 @@ fn publishing(criterion: &mut Criterion) {
     let view = store.view(moment(2.0));
     let detail = Detail::default();
     let mut text = Vec::new();
-    render::nodes(&view, &Narrow::default(), &detail, &mut text);
+    render::nodes(&view, &Narrow::default(), &detail, Format::Text004, &mut text);
     let mut group = criterion.benchmark_group("publish");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
     group.bench_function("view", |b| b.iter(|| black_box(store.view(moment(2.0)).nodes.len())));
@@ -57,7 +58,7 @@ fn publishing(criterion: &mut Criterion) {
     group.bench_function("render_core", |b| {
         b.iter(|| {
             out.clear();
-            render::nodes(&view, &Narrow::default(), &detail, &mut out);
+            render::nodes(&view, &Narrow::default(), &detail, Format::Text004, &mut out);
             black_box(out.len())
         });
     });

@@ -15,6 +15,7 @@ use crate::serve::{self, Shared};
 use crate::store::Store;
 use crate::{discover, scrape};
 use anyhow::{Context, anyhow};
+use elect::{Elect, Myself};
 use publish::Publisher;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 mod command;
+mod elect;
 mod publish;
 
 pub use command::{catalog, main};
@@ -65,13 +67,25 @@ impl Service {
         let Config {
             service, targets: fixed, deadline, publish_interval, hide_data, shard, ..
         } = config;
-        let cluster = if config.kubernetes {
-            let client = service.kube.client(config.in_cluster).await?;
-            Some((client, service.discover.scope(service.node.labels.clone(), shard)))
+        let client = if config.kubernetes || config.election {
+            Some(service.kube.client(config.in_cluster).await?)
         } else {
             None
         };
+        let scope = service.discover.scope(service.node.labels.clone(), shard);
+        let cluster = client.clone().filter(|_| config.kubernetes).map(|client| (client, scope));
         let interval = service.scrape.interval;
+        let inner = CancellationToken::new();
+        let myself =
+            Myself { host: config.host, pod_ip: config.pod_ip, bound: bound.address(), shard };
+        let Elect { promise, leading, ready, task: mut electing } = Elect::start(
+            client.filter(|_| config.election),
+            service.lead,
+            myself,
+            clock,
+            Arc::clone(&observe),
+            inner.clone(),
+        );
         let proxy = cluster
             .as_ref()
             .filter(|(_, scope)| scope.route == Route::Proxy)
@@ -86,10 +100,10 @@ impl Service {
             hide_data,
             clock,
             Arc::clone(&detail),
+            promise,
         );
         let (targets_tx, targets) = watch::channel(Arc::new(Targets::default()));
         let (rounds_tx, rounds) = watch::channel(Rounds::default());
-        let inner = CancellationToken::new();
 
         let publisher = Publisher {
             store: Arc::clone(&store),
@@ -101,8 +115,10 @@ impl Service {
             interval: publish_interval,
             scrape_interval: interval,
         };
-        let publishing =
-            on_thread("publish", publisher.run(rounds.clone(), targets.clone(), inner.clone()))?;
+        let publishing = on_thread(
+            "publish",
+            publisher.run(rounds.clone(), targets.clone(), leading, ready, inner.clone()),
+        )?;
         let scraping = on_thread(
             "scrape",
             scrape::run(
@@ -135,6 +151,7 @@ impl Service {
             _ = publishing => Err(ended("publish")),
             _ = scraping => Err(ended("scrape")),
             _ = discovering => Err(ended("discover")),
+            _ = &mut electing => Err(ended("lead")),
             _ = &mut serving => return Err(ended("serve")),
         };
         observe.stopping();
@@ -142,6 +159,7 @@ impl Service {
         // A panic in the server has been told; there is nothing left to wait for.
         drop(serving.await);
         inner.cancel();
+        elect::ended(electing).await;
         result
     }
 }

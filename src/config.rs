@@ -6,7 +6,8 @@
 
 use crate::discover::Mode;
 use crate::discover::shard::Shard;
-use crate::{discover, kubernetes, render, scrape, serve, store, units};
+use crate::lead::Election;
+use crate::{discover, kubernetes, lead, render, scrape, serve, store, units};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
@@ -66,6 +67,9 @@ pub struct Service {
     /// Which nodes are this process's.
     #[command(flatten)]
     pub shard: discover::shard::Settings,
+    /// Who serves data.
+    #[command(flatten)]
+    pub lead: lead::Settings,
     /// How nodes are scraped.
     #[command(flatten)]
     pub scrape: scrape::Settings,
@@ -179,6 +183,12 @@ pub struct Config {
     pub kubernetes: bool,
     /// Whether this process runs in a pod.
     pub in_cluster: bool,
+    /// Whether a Lease decides who serves data.
+    pub election: bool,
+    /// The host's name, and the pod's address where there is one.
+    pub host: Option<String>,
+    /// `POD_IP`: where the others reach this pod.
+    pub pod_ip: Option<String>,
     /// Which nodes are this process's.
     pub shard: Shard,
     /// The deadline of one scrape.
@@ -289,6 +299,11 @@ impl Config {
                 "outside of a cluster name at least one node, or files with --discover.file, or say --discover.kubernetes=on; `demo` needs none of them",
             ));
         }
+        let election = match service.lead.election {
+            Election::On => true,
+            Election::Off => false,
+            Election::Auto => in_cluster,
+        };
         let host = variable("HOSTNAME").or_else(host_name);
         let shard = service.shard.resolve(host.as_deref()).map_err(|allowed| {
             let given = service.shard.index.map(|index| index.to_string()).unwrap_or_default();
@@ -309,6 +324,9 @@ impl Config {
             targets,
             kubernetes,
             in_cluster,
+            election,
+            host,
+            pod_ip: variable("POD_IP").filter(|ip| !ip.is_empty()),
             shard,
             deadline,
             publish_interval,

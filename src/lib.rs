@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Verbs are stages, in flow order; nouns are ground. A file may use only the floors below its
-//! own: `6 main · 5 app config demo check logging · 4 serve · 3 discover scrape · 2 store kubernetes ·
-//! 1 parse aggregate render · 0 number model catalog view total units observe clock`. Ground and pure
+//! own: `6 main · 5 app config demo check logging · 4 serve · 3 discover scrape lead · 2 store kubernetes ·
+//! 1 parse aggregate render · 0 number model catalog view total units observe clock promise`. Ground and pure
 //! stages may use their own floor where that makes no circle; no edge (floor 3) uses another.
 //! `tests/it/floors.rs` holds it so.
 
@@ -20,6 +20,7 @@ pub mod clock;
 pub mod model;
 pub mod number;
 pub mod observe;
+pub mod promise;
 pub mod total;
 pub mod units;
 pub mod view;
@@ -27,6 +28,7 @@ pub mod view;
 pub mod aggregate;
 pub mod discover;
 pub mod kubernetes;
+pub mod lead;
 pub mod parse;
 pub mod render;
 pub mod scrape;

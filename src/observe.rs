@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub mod app;
 pub mod discover;
 pub mod kubernetes;
+pub mod lead;
 pub mod limit;
 pub mod scrape;
 pub mod serve;
@@ -23,6 +24,7 @@ pub struct Observe {
     pub registry: Registry,
     pub(crate) discover: discover::Metrics,
     pub(crate) kubernetes: kubernetes::Metrics,
+    pub(crate) lead: lead::Metrics,
     pub(crate) scrape: scrape::Metrics,
     pub(crate) serve: serve::Metrics,
     pub(crate) store: store::Metrics,
@@ -37,6 +39,7 @@ impl Observe {
         Arc::new(Observe {
             discover: discover::Metrics::new(&registry),
             kubernetes: kubernetes::Metrics::new(&registry),
+            lead: lead::Metrics::new(&registry),
             scrape: scrape::Metrics::new(&registry),
             serve: serve::Metrics::new(&registry),
             store: store::Metrics::new(&registry),

@@ -1,4 +1,4 @@
-//! A view becomes text 0.0.4: the cluster scope and the node scope (DESIGN §5). Comes in: a view
+//! A view becomes text 0.0.4 or OpenMetrics 1.0: the cluster scope and the node scope (DESIGN §5). Comes in: a view
 //! and what to show of it. Goes out: bytes appended to the caller's buffer, all lines of a family
 //! together. Never: a clock, a lock, an allocation per line.
 
@@ -8,8 +8,11 @@ use crate::model::{Kind, Outcome, shard_of};
 use crate::number;
 use crate::view::{FamilyId, NodeView, OtherFamily, View};
 use detail::Detail;
+use dialect::header;
+use negotiate::Format;
 
 pub mod detail;
+pub mod dialect;
 pub mod gzip;
 pub mod negotiate;
 pub mod own;
@@ -42,20 +45,24 @@ impl Narrow {
 }
 
 /// Appends the cluster scope.
-pub fn cluster(view: &View, narrow: &Narrow, out: &mut Vec<u8>) {
+pub fn cluster(view: &View, narrow: &Narrow, format: Format, out: &mut Vec<u8>) {
     for figure in aggregate::figures(view) {
         let begin = out.len();
-        header(figure.name, figure.kind, figure.help, out);
+        header(figure.name, figure.kind, figure.help, format, out);
         let head = out.len();
         for sample in figure.samples {
             if !narrow.wants(figure.name, sample.suffix) {
                 continue;
             }
             out.extend_from_slice(figure.name.as_bytes());
-            out.extend_from_slice(sample.suffix.as_bytes());
+            let suffix = dialect::suffix(figure.name, sample.suffix, format);
+            out.extend_from_slice(suffix.as_bytes());
             let mut labels = LabelWriter::default();
             for (name, value) in &sample.labels {
-                labels.add(name, value, out);
+                match value.parse() {
+                    Ok(bound) if *name == "le" => labels.add_bound(name, bound, format, out),
+                    _ => labels.add(name, value, out),
+                }
             }
             labels.end(out);
             match sample.value {
@@ -70,12 +77,16 @@ pub fn cluster(view: &View, narrow: &Narrow, out: &mut Vec<u8>) {
 }
 
 /// Appends the node scope.
-pub fn nodes(view: &View, narrow: &Narrow, detail: &Detail, out: &mut Vec<u8>) {
+pub fn nodes(view: &View, narrow: &Narrow, detail: &Detail, format: Format, out: &mut Vec<u8>) {
     let wanted = view.nodes.iter().filter(|node| narrow.wants_node(&node.target.node));
     let rows: Vec<Row<'_>> = wanted.map(Row::of).collect();
     for family in node_families(view, detail) {
+        if format == Format::OpenMetrics100 && family.kind != Kind::Gauge {
+            family.apart(view, narrow, &rows, out);
+            continue;
+        }
         let begin = out.len();
-        family.header(out);
+        family.header(format, out);
         let head = out.len();
         family.rows(view, narrow, detail, &rows, out);
         without_lone_header(begin, head, out);
@@ -161,8 +172,41 @@ fn node_families<'v>(view: &'v View, detail: &Detail) -> Vec<NodeFamily<'v>> {
 }
 
 impl NodeFamily<'_> {
-    fn header(&self, out: &mut Vec<u8>) {
-        header(self.name, self.kind, self.help, out);
+    fn header(&self, format: Format, out: &mut Vec<u8>) {
+        header(self.name, self.kind, self.help, format, out);
+    }
+
+    /// In OpenMetrics: each sample name as a family of type `unknown`.
+    fn apart(&self, view: &View, narrow: &Narrow, nodes: &[Row<'_>], out: &mut Vec<u8>) {
+        let alone = |suffix: &str, write: &mut dyn FnMut(&mut Vec<u8>), out: &mut Vec<u8>| {
+            if !narrow.wants(self.name, suffix) {
+                return;
+            }
+            let begin = out.len();
+            let name = format!("{}{suffix}", self.name);
+            header(&name, Kind::Untyped, self.help, Format::OpenMetrics100, out);
+            let head = out.len();
+            write(out);
+            without_lone_header(begin, head, out);
+        };
+        let all = Narrow::default();
+        match &self.shows {
+            Shows::Rows(parts) => {
+                // The suffix of a row that has one itself, or that of its part.
+                for suffix in [Suffix::None, Suffix::Bucket, Suffix::Sum, Suffix::Count] {
+                    let suffix = suffix.as_str();
+                    let mut write = |out: &mut Vec<u8>| {
+                        rows(view, self.name, parts, &all, Some(suffix), nodes, out)
+                    };
+                    alone(suffix, &mut write, out);
+                }
+            }
+            Shows::Total(id) => {
+                alone("", &mut |out: &mut Vec<u8>| totals(*id, self.name, nodes, out), out);
+            }
+            // Ours are all gauges.
+            Shows::Scrape(_) | Shows::Info => {}
+        }
     }
 
     /// Its samples on these nodes.
@@ -176,7 +220,7 @@ impl NodeFamily<'_> {
     ) {
         let whole = narrow.wants(self.name, Suffix::None.as_str());
         match &self.shows {
-            Shows::Rows(parts) => rows(view, self.name, parts, narrow, nodes, out),
+            Shows::Rows(parts) => rows(view, self.name, parts, narrow, None, nodes, out),
             _ if !whole => {}
             Shows::Total(id) => totals(*id, self.name, nodes, out),
             Shows::Scrape(value) => of_scrapes(*value, self.name, nodes, out),
@@ -213,6 +257,7 @@ fn rows(
     name: &str,
     parts: &[(FamilyId, &str)],
     narrow: &Narrow,
+    only: Option<&str>,
     nodes: &[Row<'_>],
     out: &mut Vec<u8>,
 ) {
@@ -222,7 +267,7 @@ fn rows(
         for (part, row) in parts.iter().flat_map(|part| of_part(part).map(move |row| (part, row))) {
             let Some(series) = view.series_at(page.layout.rows[row]) else { continue };
             let suffix = if part.1.is_empty() { series.suffix.as_str() } else { part.1 };
-            if !narrow.wants(name, suffix) {
+            if !narrow.wants(name, suffix) || only.is_some_and(|only| only != suffix) {
                 continue;
             }
             out.extend_from_slice(name.as_bytes());
@@ -298,17 +343,6 @@ fn info(name: &str, detail: &Detail, nodes: &[Row<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// HELP and TYPE.
-fn header(name: &str, kind: Kind, help: &str, out: &mut Vec<u8>) {
-    for part in ["# HELP ", name, " "] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    escape(help, false, out);
-    for part in ["\n# TYPE ", name, " ", kind.as_str(), "\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-}
-
 /// Writes `{a="x",b="y"} `; nothing but the blank where there is no label.
 #[derive(Default)]
 struct LabelWriter {
@@ -320,6 +354,14 @@ impl LabelWriter {
         out.push(if self.any { b',' } else { b'{' });
         self.any = true;
         self.pair(name, value, out);
+    }
+
+    fn add_bound(&mut self, name: &str, bound: f64, format: Format, out: &mut Vec<u8>) {
+        self.add(name, "", out);
+        // Between the quotes that stand there.
+        out.pop();
+        dialect::bound(bound, format, out);
+        out.push(b'"');
     }
 
     fn pair(&self, name: &str, value: &str, out: &mut Vec<u8>) {
@@ -334,7 +376,7 @@ impl LabelWriter {
     }
 }
 
-/// Escapes as text 0.0.4 wants it: quotes only within label values.
+/// Escapes as both formats want it: in text 0.0.4 quotes only within label values.
 pub(crate) fn escape(text: &str, quotes: bool, out: &mut Vec<u8>) {
     for byte in text.bytes() {
         match byte {

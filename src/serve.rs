@@ -18,6 +18,7 @@
 use crate::clock::Clock;
 use crate::observe::Observe;
 use crate::observe::serve::{BodySize, Path};
+use crate::promise::Promise;
 use crate::render::detail::Detail;
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -64,7 +65,8 @@ impl Shared {
     /// Nothing discovered, nothing published. `scrape_interval` is `--scrape.interval`;
     /// `hide_data` is true with `USE_PROMETHEUS=false` and leaves of `/metrics` the exporter's own
     /// families; `clock` is the one that the uptimes given to [`Readiness`] are of;
-    /// `detail` is what the publisher renders the scope node with.
+    /// `detail` is what the publisher renders the scope node with; `promise` says when data is ours to
+    /// serve.
     pub fn new(
         settings: &Settings,
         observe: Arc<Observe>,
@@ -72,10 +74,11 @@ impl Shared {
         hide_data: bool,
         clock: Clock,
         detail: Arc<Detail>,
+        promise: Arc<Promise>,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             readiness: Readiness::new(scrape_interval),
-            bodies: bodies::Bodies::new(hide_data),
+            bodies: bodies::Bodies::new(hide_data, promise, clock),
             renders: exposition::Renders::new(),
             detail,
             observe,

@@ -228,6 +228,15 @@ impl Store {
         inner.generation += 1;
     }
 
+    /// From now on the cluster's counters count from zero; what is known of the nodes stays. For a
+    /// process that begins to serve them: what it counted before nobody saw.
+    pub fn count_anew(&self) {
+        let mut inner = self.lock();
+        inner.counters.fill(Total::default());
+        inner.lost_bounds.fill(0);
+        inner.generation += 1;
+    }
+
     /// A complete answer: read, its gains counted, kept. An answer of a node that left meanwhile is
     /// let go.
     pub fn scraped(&self, node: &NodeName, answer: Answer<'_>) -> Result<Stored, Refused> {

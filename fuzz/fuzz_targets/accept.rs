@@ -5,7 +5,11 @@ use libfuzzer_sys::fuzz_target;
 use vpc_cni_exporter::render::negotiate::{self, Encoding, Format};
 
 fuzz_target!(|data: &[u8]| {
-    assert_eq!(negotiate::format([data]), Format::Text004);
+    let asks = |what: &[u8]| data.windows(what.len()).any(|w| w.eq_ignore_ascii_case(what));
+    for prefers_text in [false, true] {
+        let chosen = negotiate::format([data], prefers_text);
+        assert!(chosen == Format::Text004 || asks(b"openmetrics-text") || asks(b"application/*"));
+    }
     // A line feed stands between header lines: it cannot be part of one.
     let lines = || data.split(|&byte| byte == b'\n');
     let chosen = negotiate::encoding(lines());

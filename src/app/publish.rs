@@ -4,10 +4,12 @@
 
 use crate::aggregate;
 use crate::clock::Clock;
+use crate::lead::Leading;
 use crate::model::{NodeState, Targets};
 use crate::observe::Observe;
 use crate::observe::app::Standing;
 use crate::render::detail::Detail;
+use crate::render::negotiate::Format;
 use crate::render::pieces::Pieces;
 use crate::render::{self, Narrow, gzip};
 use crate::scrape::Rounds;
@@ -41,6 +43,8 @@ impl Publisher {
         self,
         mut rounds: watch::Receiver<Rounds>,
         mut targets: watch::Receiver<Arc<Targets>>,
+        mut leading: watch::Receiver<Leading>,
+        ready: watch::Sender<bool>,
         cancel: CancellationToken,
     ) {
         let mut ticks = tokio::time::interval(self.interval);
@@ -49,6 +53,7 @@ impl Publisher {
         let mut made: Option<Instant> = None;
         let mut line: Option<Instant> = None;
         let mut pieces = Pieces::default();
+        let mut term = 0;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -78,6 +83,15 @@ impl Publisher {
                     }
                     continue
                 }
+                changed = leading.changed() => {
+                    if changed.is_err() { return }
+                    let Leading { term: now, note } = leading.borrow_and_update().clone();
+                    self.shared.readiness.lead_note(note);
+                    if now == term { continue }
+                    // What was counted before the term nobody saw: it begins at zero, and at once.
+                    self.store.count_anew();
+                    term = now;
+                }
                 _ = ticks.tick() => {}
             }
             if rounds.borrow().closed == 0 {
@@ -88,7 +102,8 @@ impl Publisher {
             if generation == Some(now_generation) && !old {
                 continue;
             }
-            let view = self.publish(&mut pieces);
+            let view = self.publish(&mut pieces, term);
+            ready.send_if_modified(|ready| !std::mem::replace(ready, true));
             generation = Some(view.generation);
             made = Some(Instant::now());
             if line.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
@@ -105,17 +120,22 @@ impl Publisher {
         self.shared.readiness.note(note);
     }
 
-    fn publish(&self, pieces: &mut Pieces) -> Arc<View> {
+    fn publish(&self, pieces: &mut Pieces, term: u64) -> Arc<View> {
         let began = Instant::now();
         let view = self.store.view(self.clock.now());
         let view = Arc::new(View { is_shard: self.is_shard, ..view });
         let all = Narrow::default();
-        let mut cluster = Vec::new();
-        render::cluster(&view, &all, &mut cluster);
+        let cluster = |format| {
+            let mut text = Vec::new();
+            render::cluster(&view, &all, format, &mut text);
+            gzip::compress(text.into())
+        };
         self.shared.publish(Published {
-            cluster: gzip::compress(cluster.into()),
+            cluster: cluster(Format::Text004),
+            cluster_open_metrics: cluster(Format::OpenMetrics100),
             node: pieces.refresh(&view, &self.detail),
             seconds: began.elapsed().as_secs_f64(),
+            term,
             view: Arc::clone(&view),
         });
         view

@@ -1,7 +1,8 @@
 //! How much of each node is shown. Comes in: the flags `--node.…`. Goes out: yes or no for a family
 //! or a label. Never: a node's values.
 
-use crate::model::label_name;
+use crate::catalog::{FAMILIES, Family};
+use crate::model::{Kind, label_name};
 use clap::{Args, ValueEnum};
 use regex::Regex;
 
@@ -84,6 +85,15 @@ impl Detail {
         (core || self.is_full())
             && self.settings.allow.as_ref().is_none_or(|allow| allow.is_match(family))
             && self.settings.deny.as_ref().is_none_or(|deny| !deny.is_match(family))
+    }
+
+    /// Whether the node scope holds families of ipamd that are no gauges: in OpenMetrics they lose their
+    /// type. So it is with every family that the catalogue does not know.
+    pub fn shows_more_than_gauges(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        let shown =
+            |family: &&Family| family.kind != Kind::Gauge && self.shows(family.name, family.core);
+        self.shows_nodes()
+            && (self.is_full() || FAMILIES.iter().filter(shown).any(|family| wanted(family.name)))
     }
 
     /// Whether a label of a target is shown as `label_…`.

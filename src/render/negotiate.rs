@@ -7,6 +7,8 @@
 pub enum Format {
     /// Prometheus text 0.0.4.
     Text004,
+    /// OpenMetrics text 1.0.0.
+    OpenMetrics100,
 }
 
 impl Format {
@@ -14,6 +16,7 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Text004 => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics100 => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 }
@@ -40,10 +43,45 @@ impl Encoding {
     }
 }
 
-/// The format for a request, from the values of all its `Accept` headers. Text 0.0.4 is the only
-/// one, and it is also what a client gets that asks for something else.
-pub fn format<'a>(_accept: impl IntoIterator<Item = &'a [u8]>) -> Format {
-    Format::Text004
+/// The format for a request, from the values of all its `Accept` headers. The better-liked one, and
+/// OpenMetrics where both are liked alike; but with `prefers_text` text wherever it is accepted at all.
+/// Wildcards stand for text, but for `application/*`. A version that we do not write is another format;
+/// a client that accepts nothing of ours gets text.
+pub fn format<'a>(accept: impl IntoIterator<Item = &'a [u8]>, prefers_text: bool) -> Format {
+    let (mut open, mut applications, mut plain, mut texts, mut any) =
+        (None, None, None, None, None);
+    for value in accept {
+        for element in elements(value) {
+            let Element { name, quality, version } = element;
+            let place = if is(name, b"application/openmetrics-text") {
+                if !matches!(version, None | Some(b"1.0.0")) {
+                    continue;
+                }
+                &mut open
+            } else if is(name, b"text/plain") {
+                if !matches!(version, None | Some(b"0.0.4")) {
+                    continue;
+                }
+                &mut plain
+            } else if is(name, b"application/*") {
+                &mut applications
+            } else if is(name, b"text/*") {
+                &mut texts
+            } else if name == b"*/*" {
+                &mut any
+            } else {
+                continue;
+            };
+            *place = (*place).max(Some(quality));
+        }
+    }
+    let open = open.or(applications).unwrap_or(0);
+    let text = plain.or(texts).or(any).unwrap_or(0);
+    if open > 0 && open >= text && !(prefers_text && text > 0) {
+        Format::OpenMetrics100
+    } else {
+        Format::Text004
+    }
 }
 
 /// The encoding for a request, from the values of all its `Accept-Encoding` headers (RFC 9110
@@ -78,6 +116,8 @@ struct Element<'a> {
     name: &'a [u8],
     /// In thousandths, 0..=1000; 1000 where none is given.
     quality: u16,
+    /// Without quotes.
+    version: Option<&'a [u8]>,
 }
 
 /// The well-formed elements of one header value. Content codings hold no quoted strings, so that a
@@ -86,15 +126,22 @@ fn elements(value: &[u8]) -> impl Iterator<Item = Element<'_>> {
     value.split(|&b| b == b',').filter_map(|element| {
         let mut parts = element.split(|&b| b == b';');
         let name = parts.next()?.trim_ascii();
-        let mut quality = QUALITY_ONE;
+        let (mut quality, mut version) = (QUALITY_ONE, None);
         for parameter in parts {
             let mut sides = parameter.splitn(2, |&b| b == b'=');
-            if is(sides.next()?.trim_ascii(), b"q") {
+            let key = sides.next()?.trim_ascii();
+            if is(key, b"q") {
                 quality = read_quality(sides.next()?.trim_ascii())?;
+            } else if is(key, b"version") {
+                version = Some(unquoted(sides.next()?.trim_ascii()));
             }
         }
-        (!name.is_empty()).then_some(Element { name, quality })
+        (!name.is_empty()).then_some(Element { name, quality, version })
     })
+}
+
+fn unquoted(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text)
 }
 
 const QUALITY_ONE: u16 = 1000;
@@ -214,11 +261,57 @@ mod tests {
         assert_eq!(read("05"), None);
     }
 
+    const PROMETHEUS_2: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+
+    fn is_open(accept: &str, prefers_text: bool) -> bool {
+        format([accept.as_bytes()], prefers_text) == Format::OpenMetrics100
+    }
+
     #[test]
-    fn every_accept_gets_text() {
-        let asked: [&[u8]; 2] = [b"application/json", b"\xff\0;q=;,"];
-        assert_eq!(format(asked), Format::Text004);
-        assert_eq!(Format::Text004.content_type(), "text/plain; version=0.0.4; charset=utf-8");
+    fn the_better_liked_format_wins_unless_the_page_prefers_text() {
+        for accept in [
+            PROMETHEUS_2,
+            PROMETHEUS_3,
+            "application/openmetrics-text, text/plain",
+            "text/plain;q=0.5, application/openmetrics-text; version=\"1.0.0\"; q=0.5",
+            "application/*, */*;q=0.9",
+        ] {
+            assert!(is_open(accept, false), "{accept}");
+            assert!(!is_open(accept, true), "{accept}");
+        }
+        for accept in
+            ["application/openmetrics-text;q=0.1", "APPLICATION/OpenMetrics-Text,text/plain;q=0"]
+        {
+            assert!(is_open(accept, false) && is_open(accept, true), "{accept}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_asked_for_gets_text() {
+        assert_eq!(format([], false), Format::Text004);
+        for accept in [
+            "application/json",
+            "*/*",
+            "text/*, application/openmetrics-text;q=0.9",
+            "application/openmetrics-text;version=0.0.1",
+            "application/openmetrics-text;version=2.0.0,*/*;q=0.1",
+            "application/openmetrics-text;q=0",
+            "application/openmetrics-text;q=0.4, text/plain;q=0.5",
+            "application/openmetrics-text;q=nan",
+            "application/openmetrics-text;version",
+            ";q=;,",
+        ] {
+            assert!(!is_open(accept, false), "{accept}");
+        }
+        assert_eq!(format([&b"\xff\0;q=;,"[..]], false), Format::Text004);
+    }
+
+    #[test]
+    fn headers_of_accept_in_a_row_are_one_list() {
+        let split = [&b"text/plain;q=0.5"[..], b"application/openmetrics-text"];
+        assert_eq!(format(split, false), Format::OpenMetrics100);
+        assert_eq!(format(split, true), Format::Text004);
     }
 
     proptest! {

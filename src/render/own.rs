@@ -1,19 +1,21 @@
-//! The exporter's own families in, text 0.0.4 out. Comes in: what the registry gathered, sorted by
+//! The exporter's own families in, text 0.0.4 or OpenMetrics 1.0 out. Comes in: what the registry gathered, sorted by
 //! name. Goes out: their lines, by the same number writer as every other line of ours. Never: a
 //! header without a sample, a scraped value.
 
-use super::{escape, header};
+use super::dialect::{self, header};
+use super::escape;
+use super::negotiate::Format;
 use crate::model::Kind;
 use crate::number;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 /// Appends the families. `names` keeps those families and samples whose name equals one of them;
 /// empty keeps all.
-pub fn families(list: &[MetricFamily], names: &[String], out: &mut Vec<u8>) {
-    let mut page = Page { out, names, whole_family: true, sample: String::new() };
+pub fn families(list: &[MetricFamily], names: &[String], format: Format, out: &mut Vec<u8>) {
+    let mut page = Page { out, names, format, whole_family: true, sample: String::new() };
     for family in list {
         let start = page.out.len();
-        header(family.name(), kind(family.get_field_type()), family.help(), page.out);
+        header(family.name(), kind(family.get_field_type()), family.help(), format, page.out);
         let samples = page.out.len();
         page.whole_family = names.is_empty() || names.iter().any(|name| name == family.name());
         for metric in family.get_metric() {
@@ -28,6 +30,7 @@ pub fn families(list: &[MetricFamily], names: &[String], out: &mut Vec<u8>) {
 struct Page<'a> {
     out: &'a mut Vec<u8>,
     names: &'a [String],
+    format: Format,
     /// Whether the family's own name was asked for, or nothing was.
     whole_family: bool,
     /// The sample's name, kept for its allocation.
@@ -98,7 +101,7 @@ impl Page<'_> {
             self.text(separator);
             self.text(label);
             self.text("=\"");
-            number::write(self.out, bound);
+            dialect::bound(bound, self.format, self.out);
             self.text("\"");
             separator = ",";
         }
@@ -159,7 +162,7 @@ mod tests {
     fn page(names: &[&str]) -> String {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut out = Vec::new();
-        families(&registry().gather(), &names, &mut out);
+        families(&registry().gather(), &names, Format::Text004, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -197,5 +200,16 @@ c_seconds_count{path="/"} 2
     #[test]
     fn a_name_that_nothing_has_leaves_an_empty_page() {
         assert_eq!(page(&["c_second", "d_total", ""]), "");
+    }
+
+    #[test]
+    fn as_openmetrics_the_families_are_valid_and_counters_lose_their_suffix_in_the_header() {
+        let mut open = Vec::new();
+        families(&registry().gather(), &[], Format::OpenMetrics100, &mut open);
+        open.extend_from_slice(dialect::EOF.as_bytes());
+        crate::parse::openmetrics::read(&open).unwrap();
+        let open = String::from_utf8(open).unwrap();
+        assert!(open.contains("# TYPE b counter\n") && open.contains("\nb_total{"), "{open}");
+        assert!(open.contains("\\\"q\\\""), "{open}");
     }
 }

@@ -1,4 +1,4 @@
-//! The node scope as one compressed segment, made anew only where nodes changed. Comes in: view after
+//! The node scope as one compressed segment of text 0.0.4, made anew only where nodes changed. Comes in: view after
 //! view. Goes out: the scope of the newest. Never: the whole text at once, which for 10,000 nodes has
 //! 15 MB.
 //!
@@ -8,6 +8,7 @@
 
 use super::detail::Detail;
 use super::gzip::{Coder, Segment, join};
+use super::negotiate::Format;
 use super::{Narrow, NodeFamily, Row, node_families};
 use crate::model::{NodeState, Target, stable_hash};
 use crate::view::{NodeView, OtherFamily, Page, View};
@@ -92,7 +93,7 @@ impl Pieces {
             let pieces: Vec<&Segment> = pieces.filter(|piece| piece.len > 0).collect();
             if !pieces.is_empty() {
                 text.clear();
-                family.header(&mut text);
+                family.header(Format::Text004, &mut text);
                 page.push(self.coder.compress(&text));
                 page.extend(pieces.into_iter().cloned());
             }
@@ -173,7 +174,7 @@ mod tests {
         let text = inflated(&pieces.refresh(&view, detail));
         assert_eq!(text, inflated(&Pieces::default().refresh(&view, detail)));
         let mut whole = Vec::new();
-        super::super::nodes(&view, &Narrow::default(), detail, &mut whole);
+        super::super::nodes(&view, &Narrow::default(), detail, Format::Text004, &mut whole);
         let sorted = |text: &[u8]| {
             let text = String::from_utf8(text.to_vec()).unwrap();
             let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -222,7 +223,7 @@ mod tests {
         let view = store.view(at(3.0));
         let detail = Detail::default();
         let mut whole = Vec::new();
-        super::super::nodes(&view, &Narrow::default(), &detail, &mut whole);
+        super::super::nodes(&view, &Narrow::default(), &detail, Format::Text004, &mut whole);
         assert_eq!(inflated(&Pieces::default().refresh(&view, &detail)), whole);
     }
 }

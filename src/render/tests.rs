@@ -31,7 +31,7 @@ fn view_of(pages: &[(&str, &str)]) -> View {
 
 fn nodes_text(view: &View, narrow: &Narrow, settings: Node) -> String {
     let mut out = Vec::new();
-    nodes(view, narrow, &Detail::new(settings), &mut out);
+    nodes(view, narrow, &Detail::new(settings), Format::Text004, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -132,7 +132,12 @@ fn a_sample_name_with_its_suffix_narrows_as_a_family_name_does() {
     let view = view_of(&[]);
     let only = |name: &str| {
         let mut out = Vec::new();
-        cluster(&view, &Narrow { names: vec![name.to_owned()], ..Narrow::default() }, &mut out);
+        cluster(
+            &view,
+            &Narrow { names: vec![name.to_owned()], ..Narrow::default() },
+            Format::Text004,
+            &mut out,
+        );
         let text = String::from_utf8(out).unwrap();
         text.lines().filter(|l| !l.starts_with('#')).count()
     };
@@ -162,9 +167,9 @@ fn the_union_of_all_shards_is_the_whole_and_no_node_is_in_two() {
 fn our_own_reader_reads_what_we_write_and_no_family_is_declared_twice() {
     let view = view_of(&[("n1", HEAD), ("n2", "awscni_new_thing{a=\"b\\\\c\"} 1\n")]);
     let mut out = Vec::new();
-    cluster(&view, &Narrow::default(), &mut out);
+    cluster(&view, &Narrow::default(), Format::Text004, &mut out);
     let full = Detail::new(Node { detail: Level::Full, ..Node::default() });
-    nodes(&view, &Narrow::default(), &full, &mut out);
+    nodes(&view, &Narrow::default(), &full, Format::Text004, &mut out);
     let mut reader = Reader::new(&out);
     let (mut types, mut samples) = (Vec::new(), 0);
     while let Some(line) = reader.next_line().unwrap() {
@@ -178,4 +183,89 @@ fn our_own_reader_reads_what_we_write_and_no_family_is_declared_twice() {
     let unique: BTreeSet<&str> = types.iter().copied().collect();
     assert_eq!(unique.len(), types.len());
     crate::store::PageReader::new(&Settings::default()).read(&out).unwrap();
+}
+
+/// A page of both scopes, as OpenMetrics.
+fn open_page(view: &View, settings: Node) -> String {
+    let mut out = Vec::new();
+    cluster(view, &Narrow::default(), Format::OpenMetrics100, &mut out);
+    nodes(view, &Narrow::default(), &Detail::new(settings), Format::OpenMetrics100, &mut out);
+    out.extend_from_slice(dialect::EOF.as_bytes());
+    String::from_utf8(out).unwrap()
+}
+
+/// Samples as name, labels and value, in which the dialects agree: suffixes and whole bounds aside.
+fn samples(page: &str) -> BTreeSet<String> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    let plain = |line: &str| {
+        let line = line.replace("utilization_gsum", "utilization_sum");
+        let line = line.replace("utilization_gcount", "utilization_count");
+        line.replace(".0\"}", "\"}")
+    };
+    lines.map(plain).collect()
+}
+
+/// Everything that a node may serve and OpenMetrics would refuse in a typed family.
+const ODD: &str = "awscni_add_ip_req_count NaN\nawscni_del_ip_req_count{reason=\"x\"} -3\n\
+    # TYPE awscni_other histogram\nawscni_other_bucket{le=\"1\"} 5\nawscni_other_bucket{le=\"2\"} 3\n\
+    awscni_other_sum NaN\n# TYPE awscni_more_total counter\nawscni_more_total 1\nawscni_more 2\n\
+    # TYPE awscni_s summary\nawscni_s{quantile=\"0.5\"} NaN\nawscni_s_count -1\n";
+
+#[test]
+fn in_openmetrics_every_page_is_valid_and_has_the_samples_of_text() {
+    let view = view_of(&[("n1", HEAD), ("n2", ODD), ("n3", "")]);
+    for detail in [Level::Core, Level::Full, Level::None] {
+        let settings = Node { detail, ..Node::default() };
+        let open = open_page(&view, settings.clone());
+        crate::parse::openmetrics::read(open.as_bytes())
+            .unwrap_or_else(|why| panic!("{why:?}\n{open}"));
+        let mut text = Vec::new();
+        cluster(&view, &Narrow::default(), Format::Text004, &mut text);
+        nodes(&view, &Narrow::default(), &Detail::new(settings), Format::Text004, &mut text);
+        assert_eq!(samples(&open), samples(&String::from_utf8(text).unwrap()));
+    }
+}
+
+#[test]
+fn in_openmetrics_types_and_names_are_those_of_its_rules() {
+    let view = view_of(&[("n1", HEAD)]);
+    let open = open_page(&view, Node { detail: Level::Full, ..Node::default() });
+    for line in [
+        "# TYPE vpccni_cluster_cni_add_requests counter",
+        "# TYPE vpccni_cluster_node_ip_utilization gaugehistogram",
+        "# TYPE vpccni_cluster_aws_api_latency_seconds summary",
+        "# TYPE awscni_add_ip_req_count unknown",
+        "# TYPE awscni_aws_api_latency_ms_sum unknown",
+        "# TYPE awscni_ip_max gauge",
+        "# TYPE vpccni_node_info gauge",
+    ] {
+        assert!(open.lines().any(|l| l == line), "{line} is not in\n{open}");
+    }
+    let has = |part: &str| open.contains(part);
+    assert!(has("\nvpccni_cluster_cni_add_requests_total "));
+    assert!(has("_ip_utilization_bucket{le=\"1.0\"}") && has("_ip_utilization_gcount "));
+    assert!(!has("_created") && !has("# UNIT"));
+}
+
+#[test]
+fn in_openmetrics_a_name_is_asked_for_as_in_text() {
+    let view = view_of(&[("n1", HEAD)]);
+    let detail = Detail::new(Node { detail: Level::Full, ..Node::default() });
+    for name in [
+        "vpccni_cluster_cni_add_requests_total",
+        "awscni_aws_api_latency_ms",
+        "awscni_aws_api_latency_ms_sum",
+        "vpccni_cluster_node_ip_utilization_sum",
+    ] {
+        let narrow = Narrow { names: vec![name.to_owned()], ..Narrow::default() };
+        let page = |format| {
+            let mut out = Vec::new();
+            cluster(&view, &narrow, format, &mut out);
+            nodes(&view, &narrow, &detail, format, &mut out);
+            samples(&String::from_utf8(out).unwrap())
+        };
+        let text = page(Format::Text004);
+        assert!(!text.is_empty(), "{name}");
+        assert_eq!(page(Format::OpenMetrics100), text, "{name}");
+    }
 }

@@ -42,6 +42,9 @@ pub struct Status {
     pub view: Option<ViewStatus>,
     /// Whether `/metrics` leaves out the scopes cluster and node (`USE_PROMETHEUS=false`).
     pub data_hidden: bool,
+    /// Whether this process serves the scopes cluster and node now: not while hidden, before the first
+    /// view, or while another process leads.
+    pub serves_data: bool,
     /// HTTP connections that are open, this one included.
     pub connections: i64,
 }
@@ -197,6 +200,7 @@ impl Shared {
             nodes: published.as_deref().map(|published| NodeCounts::of(&published.view.nodes)),
             view,
             data_hidden: self.bodies.hidden(),
+            serves_data: self.bodies.serves(),
             connections: self.observe.connections(),
         }
     }

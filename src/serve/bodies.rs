@@ -3,13 +3,14 @@
 //! block for the few who want it plain. Never: half a view (a request keeps the one that it
 //! began with), a scope before the first round has closed.
 
+use crate::clock::Clock;
+use crate::promise::Promise;
 use crate::render::gzip::{self, Coder, Inflater, Segment};
 use crate::render::negotiate::Encoding;
 use crate::view::View;
 use arc_swap::ArcSwapOption;
 use axum::body::{Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,10 +22,14 @@ pub struct Published {
     pub view: Arc<View>,
     /// The scope `cluster`.
     pub cluster: Segment,
-    /// The scope `node`.
+    /// The scope `cluster` as OpenMetrics.
+    pub cluster_open_metrics: Segment,
+    /// The scope `node`, as text alone.
     pub node: Segment,
     /// Seconds that it took to make view and bodies.
     pub seconds: f64,
+    /// The term of the promise that its counters are of: it is data in that term alone.
+    pub term: u64,
 }
 
 /// The newest published view.
@@ -33,11 +38,32 @@ pub(crate) struct Bodies {
     newest: ArcSwapOption<Published>,
     /// `USE_PROMETHEUS=false`: the data scopes are not served.
     hidden: bool,
+    promise: Arc<Promise>,
+    clock: Clock,
 }
 
+/// The right to serve the data of one term; it may end while an answer is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Right {
+    promise: Arc<Promise>,
+    clock: Clock,
+    term: u64,
+}
+
+impl Right {
+    fn holds(&self) -> bool {
+        self.promise.holds(self.term, self.clock.uptime())
+    }
+}
+
+/// The promise ended while an answer was under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another process may serve the data by now")]
+pub(crate) struct Lapsed;
+
 impl Bodies {
-    pub(crate) fn new(hidden: bool) -> Bodies {
-        Bodies { newest: ArcSwapOption::empty(), hidden }
+    pub(crate) fn new(hidden: bool, promise: Arc<Promise>, clock: Clock) -> Bodies {
+        Bodies { newest: ArcSwapOption::empty(), hidden, promise, clock }
     }
 
     pub(crate) fn publish(&self, published: Published) {
@@ -49,9 +75,17 @@ impl Bodies {
         self.newest.load_full()
     }
 
-    /// For `/metrics`: nothing while hidden.
-    pub(crate) fn data(&self) -> Option<Arc<Published>> {
-        if self.hidden { None } else { self.newest() }
+    /// For `/metrics`: nothing while hidden, or while the data is another process's to serve.
+    pub(crate) fn data(&self) -> Option<(Arc<Published>, Right)> {
+        let newest = self.newest().filter(|_| !self.hidden)?;
+        let (promise, term) = (Arc::clone(&self.promise), newest.term);
+        let right = Right { promise, clock: self.clock, term };
+        right.holds().then_some((newest, right))
+    }
+
+    /// Whether the scopes cluster and node are served now.
+    pub(crate) fn serves(&self) -> bool {
+        self.data().is_some()
     }
 
     pub(crate) fn hidden(&self) -> bool {
@@ -67,18 +101,18 @@ pub(crate) fn segment(text: Vec<u8>, encoding: Encoding) -> Segment {
     }
 }
 
-/// Joins segments to one body.
-pub(crate) fn join(segments: &[&Segment], encoding: Encoding) -> Parts {
+/// Joins segments to one body, which breaks off when the right to its data ends.
+pub(crate) fn join(segments: &[&Segment], encoding: Encoding, right: Option<Right>) -> Parts {
     match encoding {
         Encoding::Gzip => {
             let parts = gzip::stitch(segments);
             let left = parts.iter().map(|part| part.len() as u64).sum();
-            Parts { rest: Box::new(parts.into_iter()), left }
+            Parts { rest: Box::new(parts.into_iter()), left, right }
         }
         Encoding::Identity => {
             let left = segments.iter().map(|segment| segment.len).sum();
             let texts: Vec<Segment> = segments.iter().map(|s| (*s).clone()).collect();
-            Parts { rest: Box::new(texts.into_iter().flat_map(text)), left }
+            Parts { rest: Box::new(texts.into_iter().flat_map(text)), left, right }
         }
     }
 }
@@ -94,16 +128,21 @@ fn text(segment: Segment) -> impl Iterator<Item = Bytes> {
 pub(crate) struct Parts {
     rest: Box<dyn Iterator<Item = Bytes> + Send>,
     left: u64,
+    right: Option<Right>,
 }
 
 impl HttpBody for Parts {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Lapsed;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Lapsed>>> {
+        // A process that stood still must not end later what it began before.
+        if self.left > 0 && self.right.as_ref().is_some_and(|right| !right.holds()) {
+            return Poll::Ready(Some(Err(Lapsed)));
+        }
         // An empty frame would say nothing, and costs a write.
         let part = self.rest.find(|part| !part.is_empty());
         if let Some(part) = &part {
@@ -129,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_of_parts_knows_its_length_and_skips_what_is_empty() {
         let parts = ["ab", "", "cde", ""].map(|text| gzip::plain(Bytes::from(text)));
-        let mut body = join(&parts.each_ref(), Encoding::Identity);
+        let mut body = join(&parts.each_ref(), Encoding::Identity, None);
         assert_eq!(body.size_hint().exact(), Some(5));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(3), false));
@@ -142,7 +181,7 @@ mod tests {
     async fn a_text_that_was_not_kept_comes_from_its_deflate() {
         let long: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
         let segment = Coder::default().compress(&long);
-        let body = join(&[&segment, &gzip::plain(Bytes::from("tail"))], Encoding::Identity);
+        let body = join(&[&segment, &gzip::plain(Bytes::from("tail"))], Encoding::Identity, None);
         assert_eq!(body.size_hint().exact(), Some(long.len() as u64 + 4));
         let sent = body.collect().await.unwrap().to_bytes();
         assert_eq!(sent, [&long[..], b"tail"].concat());
@@ -151,12 +190,43 @@ mod tests {
     #[test]
     fn hidden_data_is_still_there_for_the_status_pages() {
         for hidden in [false, true] {
-            let bodies = Bodies::new(hidden);
+            let bodies = Bodies::new(hidden, Arc::new(Promise::forever()), Clock::start());
             assert!(bodies.newest().is_none() && bodies.data().is_none());
             bodies.publish(Published::default());
             assert!(bodies.newest().is_some());
             assert_eq!(bodies.data().is_none(), hidden);
         }
+    }
+
+    #[test]
+    fn data_is_that_of_the_promises_term_alone() {
+        let promise = Arc::new(Promise::none());
+        let clock = Clock::start();
+        let bodies = Bodies::new(false, Arc::clone(&promise), clock);
+        bodies.publish(Published::default());
+        assert!(!bodies.serves());
+        promise.begin(clock.uptime() + 1e6);
+        assert!(!bodies.serves(), "what was counted before the term is not its data");
+        bodies.publish(Published { term: 1, ..Published::default() });
+        assert!(bodies.serves());
+        promise.begin(clock.uptime() + 1e6);
+        assert!(!bodies.serves());
+        assert!(bodies.newest().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_answer_under_way_breaks_off_when_the_promise_ends() {
+        let promise = Arc::new(Promise::none());
+        let clock = Clock::start();
+        promise.begin(clock.uptime() + 1e6);
+        let bodies = Bodies::new(false, Arc::clone(&promise), clock);
+        bodies.publish(Published { term: 1, ..Published::default() });
+        let (_, right) = bodies.data().unwrap();
+        let parts = ["ab", "cde"].map(|text| gzip::plain(Bytes::from(text)));
+        let mut body = join(&parts.each_ref(), Encoding::Identity, Some(right));
+        assert!(body.frame().await.unwrap().is_ok());
+        promise.end();
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), Lapsed);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use super::params::{Ask, ask};
 use super::{Shared, text};
 use crate::observe::Observe;
 use crate::render::detail::Detail;
+use crate::render::dialect::EOF;
 use crate::render::gzip::Segment;
-use crate::render::negotiate::{self, Encoding};
+use crate::render::negotiate::{self, Encoding, Format};
 use crate::render::{self, own};
 use axum::body::Body;
 use axum::extract::State;
@@ -50,33 +51,43 @@ pub(crate) async fn metrics(
         }
     };
     let values = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
-    let format = negotiate::format(values(header::ACCEPT));
+    let prefers_text =
+        ask.node && shared.detail.shows_more_than_gauges(|family| ask.narrow.wants(family, ""));
+    let format = negotiate::format(values(header::ACCEPT), prefers_text);
     let encoding = negotiate::encoding(values(header::ACCEPT_ENCODING));
     if ask.own {
         shared.observe.view_age(shared.view_age());
     }
-    let data = shared.bodies.data().filter(|_| ask.cluster || ask.node);
-    let body = if ask.is_narrowed() && data.is_some() {
+    let (data, right) = shared.bodies.data().filter(|_| ask.cluster || ask.node).unzip();
+    // The node scope is prepared as text alone: whoever accepts both gets it so.
+    let is_prepared = format == Format::Text004 || !ask.node || !shared.detail.shows_nodes();
+    let body = if data.is_some() && (ask.is_narrowed() || !is_prepared) {
         let job = Job {
             ask,
             data,
             detail: Arc::clone(&shared.detail),
             observe: Arc::clone(&shared.observe),
+            format,
             encoding,
         };
         match shared.renders.run(job).await {
-            Ok(segment) => join(&[&segment], encoding),
+            Ok(segment) => join(&[&segment], encoding, right),
             Err(refused) => return refused.into_response(&shared.observe),
         }
     } else {
-        let own = ask.own.then(|| segment(own_text(&shared.observe, &ask), encoding));
+        let rest = rest(&shared.observe, &ask, format);
+        let rest = (!rest.is_empty()).then(|| segment(rest, encoding));
         let mut segments: Vec<&Segment> = Vec::new();
         if let Some(data) = &data {
-            segments.extend(ask.cluster.then_some(&data.cluster));
+            let cluster = match format {
+                Format::Text004 => &data.cluster,
+                Format::OpenMetrics100 => &data.cluster_open_metrics,
+            };
+            segments.extend(ask.cluster.then_some(cluster));
             segments.extend(ask.node.then_some(&data.node));
         }
-        segments.extend(&own);
-        join(&segments, encoding)
+        segments.extend(&rest);
+        join(&segments, encoding, right)
     };
     let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
@@ -88,9 +99,15 @@ pub(crate) async fn metrics(
     response
 }
 
-fn own_text(observe: &Observe, ask: &Ask) -> Vec<u8> {
+/// What is not of a view: the scope self, if it is asked for, and the page's end.
+fn rest(observe: &Observe, ask: &Ask, format: Format) -> Vec<u8> {
     let mut out = Vec::new();
-    own::families(&observe.registry.gather(), &ask.narrow.names, &mut out);
+    if ask.own {
+        own::families(&observe.registry.gather(), &ask.narrow.names, format, &mut out);
+    }
+    if format == Format::OpenMetrics100 {
+        out.extend_from_slice(EOF.as_bytes());
+    }
     out
 }
 
@@ -101,6 +118,7 @@ pub(crate) struct Job {
     data: Option<Arc<Published>>,
     detail: Arc<Detail>,
     observe: Arc<Observe>,
+    format: Format,
     encoding: Encoding,
 }
 
@@ -109,15 +127,13 @@ impl Job {
         let mut out = Vec::new();
         if let Some(data) = &self.data {
             if self.ask.cluster {
-                render::cluster(&data.view, &self.ask.narrow, &mut out);
+                render::cluster(&data.view, &self.ask.narrow, self.format, &mut out);
             }
             if self.ask.node {
-                render::nodes(&data.view, &self.ask.narrow, &self.detail, &mut out);
+                render::nodes(&data.view, &self.ask.narrow, &self.detail, self.format, &mut out);
             }
         }
-        if self.ask.own {
-            out.append(&mut own_text(&self.observe, &self.ask));
-        }
+        out.append(&mut rest(&self.observe, &self.ask, self.format));
         segment(out, self.encoding)
     }
 }
@@ -239,6 +255,7 @@ mod tests {
             data: None,
             detail: Arc::new(Detail::new(detail::Settings::default())),
             observe: Observe::new(),
+            format: Format::Text004,
             encoding: Encoding::Identity,
         }
     }

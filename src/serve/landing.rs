@@ -82,6 +82,7 @@ mod tests {
             nodes: Some(NodeCounts { up: 4, stale: 3, failed: 2, missing: 1 }),
             view: None,
             data_hidden: false,
+            serves_data: true,
             connections: 1,
         }
     }

@@ -29,6 +29,7 @@ pub struct Readiness {
     last_published: Seconds,
     note: ArcSwapOption<String>,
     discovery_note: ArcSwapOption<String>,
+    lead_note: ArcSwapOption<String>,
 }
 
 /// Whether the exporter is ready, and why.
@@ -54,6 +55,7 @@ impl Readiness {
             last_published: Seconds::unknown(),
             note: ArcSwapOption::empty(),
             discovery_note: ArcSwapOption::empty(),
+            lead_note: ArcSwapOption::empty(),
         }
     }
 
@@ -93,11 +95,16 @@ impl Readiness {
         self.discovery_note.store(note.map(Arc::new));
     }
 
+    /// As [`Readiness::note`], of the election.
+    pub fn lead_note(&self, note: Option<String>) {
+        self.lead_note.store(note.map(Arc::new));
+    }
+
     /// Whether to be ready at this uptime, in seconds.
     pub fn verdict(&self, uptime: f64) -> Verdict {
         let (ready, mut reason) = self.judge(uptime);
-        for note in [self.discovery_note.load(), self.note.load()].iter().filter_map(|n| n.as_ref())
-        {
+        let notes = [self.lead_note.load(), self.discovery_note.load(), self.note.load()];
+        for note in notes.iter().filter_map(|note| note.as_ref()) {
             reason.push_str("; ");
             // One line, whatever the note quotes.
             reason.extend(note.chars().map(|c| if c.is_control() { ' ' } else { c }));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{Moment, NodeState, Outcome, Source, Target};
+use crate::promise::Promise;
 use crate::render::detail;
 use crate::render::gzip::{compress, join, plain};
 use crate::view::{NodeView, View};
@@ -44,7 +45,15 @@ fn site_of(change: impl FnOnce(&mut Settings), hide_data: bool) -> Site {
     let interval = Duration::from_secs(30);
     let detail = Arc::new(Detail::new(detail::Settings::default()));
     let clock = Clock::start();
-    let shared = Shared::new(&settings, Observe::new(), interval, hide_data, clock, detail);
+    let shared = Shared::new(
+        &settings,
+        Observe::new(),
+        interval,
+        hide_data,
+        clock,
+        detail,
+        Arc::new(Promise::forever()),
+    );
     let bound = bind(&settings).unwrap();
     let (address, stop) = (bound.address(), CancellationToken::new());
     let served = tokio::spawn(bound.serve(Arc::clone(&shared), stop.clone()));
@@ -61,7 +70,9 @@ fn published() -> Published {
         view: Arc::new(View { taken, generation: 4, ..View::default() }),
         cluster: compress(CLUSTER.into()),
         node: join(&NODE.map(|part| compress(part.into()))),
+        cluster_open_metrics: compress("open 1\n".into()),
         seconds: 0.125,
+        term: 0,
     }
 }
 
@@ -408,7 +419,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
         "version": env!("CARGO_PKG_VERSION"), "uptime_seconds": null, "ready": false,
         "ready_reason": "discovery has not read all of its sources yet", "targets": null,
         "rounds_closed": 0, "last_round_seconds": null, "nodes": null, "view": null,
-        "data_hidden": false, "connections": 1
+        "data_hidden": false, "serves_data": false, "connections": 1
     });
     assert_eq!(status, before);
     site.shared.readiness.synced(2);
@@ -429,7 +440,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
             "publish_seconds": 0.125, "cluster_bytes": CLUSTER.len(),
             "node_bytes": NODE.concat().len(), "gzip_bytes": gzip
         },
-        "data_hidden": false, "connections": 1
+        "data_hidden": false, "serves_data": true, "connections": 1
     });
     assert_eq!(status, after);
     let nodes = site.get("/api/v1/nodes").await.json();
@@ -618,4 +629,39 @@ async fn an_address_that_is_taken_is_an_error_that_names_the_flag() {
 async fn without_a_host_every_address_is_listened_on() {
     let address = bind(&on(":0")).unwrap().address();
     assert!(address.ip().is_unspecified() && address.port() != 0);
+}
+
+#[tokio::test]
+async fn who_takes_openmetrics_alone_gets_it_and_who_takes_both_gets_text_where_nodes_are_shown() {
+    let site = site(|_| {});
+    site.shared.publish(Published { view: view_of(&["a"]), ..published() });
+    let open = "Accept: application/openmetrics-text\r\n";
+    let both = "Accept: application/openmetrics-text;version=1.0.0, text/plain;q=0.1\r\n";
+    let kind = |page: &Answer| page.header("content-type").unwrap().contains("openmetrics");
+    for (path, of_both) in [
+        ("/metrics", false),
+        ("/metrics?scope=node", false),
+        ("/metrics?scope=cluster", true),
+        ("/metrics?scope=self", true),
+        ("/metrics?scope=cluster&scope=self", true),
+        ("/metrics?name[]=vpccni_node_scrape_success", true),
+        ("/metrics?name[]=awscni_add_ip_req_count", false),
+    ] {
+        let alone = site.request("GET", path, open).await;
+        assert!(kind(&alone), "{path}");
+        assert_eq!(alone.text().matches("# EOF\n").count(), 1, "{path}");
+        assert!(alone.text().ends_with("# EOF\n"), "{path}");
+        let page = site.request("GET", path, both).await;
+        assert_eq!(kind(&page), of_both, "{path}");
+        assert_eq!(page.text().contains("# EOF"), of_both, "{path}");
+        let zipped = site.request("GET", path, &format!("{open}Accept-Encoding: gzip\r\n")).await;
+        if !path.contains("self") && path != "/metrics" {
+            assert_eq!(gunzip(&zipped.body), alone.text(), "{path}");
+        }
+    }
+    let cluster = site.request("GET", "/metrics?scope=cluster", open).await;
+    assert_eq!(cluster.text(), "open 1\n# EOF\n");
+    let head = site.request("HEAD", "/metrics?scope=cluster", open).await;
+    assert_eq!(head.header("content-length"), cluster.header("content-length"));
+    assert_eq!(head.header("vary"), Some("Accept, Accept-Encoding"));
 }

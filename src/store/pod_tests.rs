@@ -113,7 +113,8 @@ fn a_node_that_cannot_be_scraped_is_no_success_of_its_last_scrape() {
     retarget(&store, vec![idle("a", pending())], 40.0);
     let mut text = Vec::new();
     let (narrow, detail) = Default::default();
-    crate::render::nodes(&store.view(at(41.0)), &narrow, &detail, &mut text);
+    let format = crate::render::negotiate::Format::Text004;
+    crate::render::nodes(&store.view(at(41.0)), &narrow, &detail, format, &mut text);
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("vpccni_node_scrape_success{node=\"a\"} 0\n"), "{text}");
     assert!(text.contains("awscni_eni_allocated{node=\"a\"} 3\n"), "{text}");

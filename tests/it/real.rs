@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 mod cluster;
 mod pipeline;
-pub(crate) mod prometheus;
+mod prometheus;
 pub(crate) mod reader;
 
 /// The program that a variable names.

@@ -12,14 +12,17 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 mod account;
 mod api;
 mod harness;
+mod leaders;
 mod mirror;
 mod objects;
 mod outages;
 mod relay;
+mod replicas;
 mod rights;
 mod scene;
 mod script;
 mod server;
+mod shards;
 mod watched;
 
 /// An API server without nodes and pods, for one test alone.

@@ -25,15 +25,45 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts one, by `VPCCNI_PROMETHEUS`, with an empty database, and waits until it is ready.
     pub(crate) fn scraping(targets: &[SocketAddr]) -> Prometheus {
+        Prometheus::start(targets, json!({}))
+    }
+
+    /// One to which all targets are the same instance, as behind a Service.
+    pub(crate) fn scraping_as_one_instance(targets: &[SocketAddr], path: &str) -> Prometheus {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let params: serde_json::Map<String, Value> = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_owned(), json!([value])))
+            .collect();
+        let one = json!([
+            { "source_labels": ["__address__"], "target_label": "address" },
+            { "target_label": "instance", "replacement": "one" },
+        ]);
+        let without = json!([{ "action": "labeldrop", "regex": "address" }]);
+        Prometheus::start(
+            targets,
+            json!({
+                "metrics_path": path, "params": params,
+                "relabel_configs": one, "metric_relabel_configs": without,
+            }),
+        )
+    }
+
+    fn start(targets: &[SocketAddr], more: Value) -> Prometheus {
         let folder = tempfile::tempdir().unwrap();
         write_targets(&folder, targets);
+        let mut job = json!({
+            "job_name": JOB,
+            "honor_labels": true,
+            "file_sd_configs": [{ "files": [targets_file(&folder)], "refresh_interval": "1s" }],
+        });
+        for (key, value) in more.as_object().unwrap() {
+            job[key] = value.clone();
+        }
         let config = json!({
             "global": { "scrape_interval": "1s", "scrape_timeout": "1s" },
-            "scrape_configs": [{
-                "job_name": JOB,
-                "honor_labels": true,
-                "file_sd_configs": [{ "files": [targets_file(&folder)], "refresh_interval": "1s" }],
-            }],
+            "scrape_configs": [job],
         });
         // YAML is a superset of JSON.
         let config_file = folder.path().join("prometheus.yml");
@@ -97,6 +127,21 @@ impl Prometheus {
         vector.first().map(|(_, value)| *value)
     }
 
+    /// What a counter gained, over all its series: as `sum(increase(…))`, but without extrapolation, as
+    /// from the samples alone.
+    pub(crate) fn increase(&self, counter: &str) -> f64 {
+        let data = self.ask("/api/v1/query", &[("query", &format!("{counter}[1h]"))]);
+        let series = data["result"].as_array().unwrap();
+        let gained = |series: &Value| -> f64 {
+            let samples = series["values"].as_array().unwrap().iter();
+            let values: Vec<f64> =
+                samples.map(|sample| sample[1].as_str().unwrap().parse().unwrap()).collect();
+            let gain = |pair: &[f64]| if pair[1] >= pair[0] { pair[1] - pair[0] } else { pair[1] };
+            values.windows(2).map(gain).sum()
+        };
+        series.iter().map(gained).sum()
+    }
+
     /// Waits until a target has been scraped, without a fault, twice from now: the second scrape began
     /// after this call.
     pub(crate) fn until_scraped(&self, target: SocketAddr) {
@@ -105,7 +150,7 @@ impl Prometheus {
             let targets = answer["activeTargets"].as_array().unwrap().clone();
             let target = targets
                 .into_iter()
-                .find(|t| t["labels"]["instance"] == json!(target.to_string()))
+                .find(|t| t["discoveredLabels"]["__address__"] == json!(target.to_string()))
                 .filter(|t| t["health"] == json!("up"))?;
             Some(target["lastScrape"].as_str().unwrap().to_owned())
         };

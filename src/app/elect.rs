@@ -1,0 +1,123 @@
+//! The election, as the service takes part in it. Comes in: the configuration, a client of the API server
+//! where there is to be an election. Goes out: a promise, what the publisher is to know, a task. Never: a
+//! service without a promise: where nobody competes it never ends.
+
+use crate::clock::Clock;
+use crate::discover::shard::Shard;
+use crate::lead::{self, Candidate, Leading};
+use crate::observe::Observe;
+use crate::promise::Promise;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long the end of the process waits for its Lease to be given back: it ends by itself otherwise.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3);
+
+/// Who we are to the others.
+pub(super) struct Myself {
+    pub(super) host: Option<String>,
+    /// `POD_IP`.
+    pub(super) pod_ip: Option<String>,
+    /// Where our HTTP server is bound.
+    pub(super) bound: SocketAddr,
+    pub(super) shard: Shard,
+}
+
+/// A part in the election, or none.
+pub(super) struct Elect {
+    pub(super) promise: Arc<Promise>,
+    pub(super) leading: watch::Receiver<Leading>,
+    /// To become true with the first view.
+    pub(super) ready: watch::Sender<bool>,
+    /// Ends when it is cancelled, or unexpectedly.
+    pub(super) task: JoinHandle<()>,
+}
+
+impl Elect {
+    /// `client` is the API server's, where there is to be an election.
+    pub(super) fn start(
+        client: Option<kube::Client>,
+        settings: lead::Settings,
+        myself: Myself,
+        clock: Clock,
+        observe: Arc<Observe>,
+        cancel: CancellationToken,
+    ) -> Elect {
+        let (tell, leading) = watch::channel(Leading::default());
+        let (ready, is_ready) = watch::channel(false);
+        observe.may_serve(client.is_none());
+        let promise = Arc::new(match client {
+            Some(_) => Promise::none(),
+            None => Promise::forever(),
+        });
+        let of_task = Arc::clone(&promise);
+        let task = tokio::spawn(async move {
+            match client {
+                Some(client) => {
+                    let candidate = myself.candidate();
+                    lead::run(
+                        settings, client, candidate, of_task, is_ready, tell, clock, observe,
+                        cancel,
+                    )
+                    .await;
+                }
+                // Both channels stay open, or their other ends would think that the stage has ended.
+                None => {
+                    cancel.cancelled().await;
+                    drop((tell, is_ready));
+                }
+            }
+        });
+        Elect { promise, leading, ready, task }
+    }
+}
+
+/// Waits until the Lease has been given back, but not for long.
+pub(super) async fn ended(task: JoinHandle<()>) {
+    if !task.is_finished() {
+        drop(tokio::time::timeout(GIVEN_BACK_WITHIN, task).await);
+    }
+}
+
+impl Myself {
+    fn candidate(&self) -> Candidate {
+        let host = self.host.as_deref().unwrap_or("vpc-cni-exporter");
+        Candidate {
+            // A container that restarts in its pod is another process.
+            identity: format!("{host}_{:016x}", fastrand::u64(..)),
+            address: self.reachable(),
+            shard: (self.shard.index, self.shard.count),
+        }
+    }
+
+    /// Where other processes find our HTTP server, as far as we can know.
+    fn reachable(&self) -> Option<String> {
+        match self.pod_ip.as_deref().and_then(|ip| ip.parse().ok()) {
+            Some(ip) => Some(SocketAddr::new(ip, self.bound.port()).to_string()),
+            None => (!self.bound.ip().is_unspecified()).then(|| self.bound.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_others_find_us_at_the_pods_address_or_at_the_one_we_are_bound_to() {
+        let reachable = |pod_ip: Option<&str>, bound: &str| {
+            let pod_ip = pod_ip.map(str::to_owned);
+            let bound = bound.parse().unwrap();
+            Myself { host: None, pod_ip, bound, shard: Shard::default() }.reachable()
+        };
+        assert_eq!(reachable(Some("10.0.0.7"), "[::]:61681").as_deref(), Some("10.0.0.7:61681"));
+        assert_eq!(reachable(Some("fd00::7"), "0.0.0.0:1").as_deref(), Some("[fd00::7]:1"));
+        assert_eq!(reachable(None, "127.0.0.1:1").as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(reachable(None, "[::]:1"), None);
+        assert_eq!(reachable(Some("none"), "[::]:1"), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! The Lease object of the API server. Comes in: reads and writes that the election wants. Goes out: a
+//! record and its version, or the kind of trouble. Never: a write over a version that was not read.
+
+use super::term::Record;
+use crate::observe::lead::Answer;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Set by a follower, cleared by the holder's renewal.
+const CONTENDER: &str = "vpc-cni-exporter/contender";
+/// Whether the holder knew of a follower when it renewed.
+const CONTENDED: &str = "vpc-cni-exporter/contended";
+/// Where the holder's HTTP server is.
+const ADDRESS: &str = "vpc-cni-exporter/address";
+/// How many shards the holder is one of.
+const SHARDS: &str = "vpc-cni-exporter/shards";
+/// Common to the Leases of all shards: `--lead.name`.
+const FAMILY: &str = "vpc-cni-exporter/lease";
+
+/// A Lease as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    pub(super) name: String,
+    pub(super) record: Record,
+    pub(super) address: Option<String>,
+    /// How many shards its holder is one of.
+    pub(super) shards: u32,
+    version: String,
+    transitions: i32,
+    acquired: Option<MicroTime>,
+}
+
+/// Why a request did not do what was asked, with the words of whoever refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal(pub(super) Answer, pub(super) String);
+
+/// What is written.
+#[derive(Debug, Clone)]
+pub(super) struct Claim<'a> {
+    /// Empty releases the Lease.
+    pub(super) holder: &'a str,
+    pub(super) contended: bool,
+    /// Now, by the wall clock: for people, and so that each renewal differs.
+    pub(super) unix: f64,
+}
+
+/// The Lease of this process's shard.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) api: Api<Lease>,
+    /// `--lead.name`.
+    pub(super) family: String,
+    /// The Lease's own name.
+    pub(super) name: String,
+    pub(super) shards: u32,
+    pub(super) duration: Duration,
+    pub(super) address: Option<String>,
+    /// How long one request may take.
+    pub(super) patience: Duration,
+}
+
+impl Client {
+    /// The Leases of all shards, whatever their number: ours among them, if there is one.
+    pub(super) async fn list(&self) -> Result<Vec<Read>, Refusal> {
+        let params = ListParams::default().labels(&format!("{FAMILY}={}", self.family));
+        let list = self.within(self.api.list(&params)).await?;
+        Ok(list.items.into_iter().map(Read::of).collect())
+    }
+
+    /// Makes the Lease that there is not.
+    pub(super) async fn create(&self, claim: &Claim<'_>) -> Result<(), Refusal> {
+        let lease = self.lease(claim, None);
+        self.within(self.api.create(&PostParams::default(), &lease)).await.map(drop)
+    }
+
+    /// Writes over what was read, and nothing newer.
+    pub(super) async fn replace(&self, read: &Read, claim: &Claim<'_>) -> Result<(), Refusal> {
+        let lease = self.lease(claim, Some(read));
+        self.within(self.api.replace(&self.name, &PostParams::default(), &lease)).await.map(drop)
+    }
+
+    /// Tells the holder that there is a competitor.
+    pub(super) async fn announce(&self, me: &str) -> Result<(), Refusal> {
+        let patch = json!({ "metadata": { "annotations": { CONTENDER: me } } });
+        let patch = Patch::Merge(&patch);
+        self.within(self.api.patch(&self.name, &PatchParams::default(), &patch)).await.map(drop)
+    }
+
+    async fn within<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Refusal> {
+        match tokio::time::timeout(self.patience, request).await {
+            Ok(answer) => answer.map_err(|error| refusal(&error)),
+            Err(_) => Err(Refusal(Answer::Unreachable, "no answer in time".to_owned())),
+        }
+    }
+
+    fn lease(&self, claim: &Claim<'_>, read: Option<&Read>) -> Lease {
+        let now = Timestamp::from_microsecond((claim.unix * 1e6) as i64).ok().map(MicroTime);
+        let stays = read.is_some_and(|read| read.record.holder == claim.holder);
+        let before = read.map_or(0, |read| read.transitions);
+        let mut annotations = BTreeMap::from([
+            (CONTENDED.to_owned(), claim.contended.to_string()),
+            (SHARDS.to_owned(), self.shards.to_string()),
+        ]);
+        annotations.extend(self.address.clone().map(|address| (ADDRESS.to_owned(), address)));
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                resource_version: read.map(|read| read.version.clone()),
+                annotations: Some(annotations),
+                labels: Some([(FAMILY.to_owned(), self.family.clone())].into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(claim.holder.to_owned()),
+                lease_duration_seconds: i32::try_from(self.duration.as_secs()).ok(),
+                lease_transitions: Some(before + i32::from(!stays && !claim.holder.is_empty())),
+                acquire_time: if stays {
+                    read.and_then(|read| read.acquired.clone())
+                } else {
+                    now.clone()
+                },
+                renew_time: now,
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+impl Read {
+    fn of(lease: Lease) -> Read {
+        let Lease { metadata, spec } = lease;
+        let spec = spec.unwrap_or_default();
+        let annotations = metadata.annotations.unwrap_or_default();
+        let renewed = spec.renew_time.map(|at| at.0.to_string()).unwrap_or_default();
+        let transitions = spec.lease_transitions.unwrap_or(0);
+        Read {
+            name: metadata.name.unwrap_or_default(),
+            record: Record {
+                holder: spec.holder_identity.unwrap_or_default(),
+                renewed: format!("{transitions} {renewed}"),
+                duration: f64::from(spec.lease_duration_seconds.unwrap_or(0)),
+                contender: annotations.contains_key(CONTENDER),
+                // Whoever writes no such note knows of no such promise.
+                contended: annotations.get(CONTENDED).is_none_or(|value| value != "false"),
+            },
+            address: annotations.get(ADDRESS).cloned(),
+            shards: annotations.get(SHARDS).and_then(|n| n.parse().ok()).unwrap_or(1),
+            version: metadata.resource_version.unwrap_or_default(),
+            transitions,
+            acquired: spec.acquire_time,
+        }
+    }
+}
+
+fn refusal(error: &kube::Error) -> Refusal {
+    let answer = match error {
+        kube::Error::Api(status) => match status.code {
+            401 => Answer::Unauthorized,
+            403 => Answer::Forbidden,
+            409 => Answer::Conflict,
+            404 => Answer::Conflict,
+            _ => Answer::Server,
+        },
+        _ => Answer::Unreachable,
+    };
+    Refusal(answer, crate::model::short(&error.to_string()).to_owned())
+}
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;
