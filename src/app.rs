@@ -76,8 +76,13 @@ impl Service {
         let cluster = client.clone().filter(|_| config.kubernetes).map(|client| (client, scope));
         let interval = service.scrape.interval;
         let inner = CancellationToken::new();
-        let myself =
-            Myself { host: config.host, pod_ip: config.pod_ip, bound: bound.address(), shard };
+        let myself = Myself {
+            host: config.host,
+            pod_ip: config.pod_ip,
+            in_cluster: config.in_cluster,
+            bound: bound.address(),
+            shard,
+        };
         let Elect { promise, leading, ready, task: mut electing } = Elect::start(
             client.filter(|_| config.election),
             service.lead,

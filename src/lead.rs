@@ -35,6 +35,9 @@ const ATTEMPTS: u32 = 5;
 /// Of the duration, how long one of the two requests of an attempt may take.
 const PATIENCE: u32 = 6;
 
+/// Nor longer than this: a request that hangs must not hang for minutes.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Of the time between two attempts, the share that is left to chance.
 const JITTER: f64 = 0.1;
 
@@ -129,6 +132,8 @@ struct Elector {
     clock: Clock,
     observe: Arc<Observe>,
     standing: watch::Sender<Leading>,
+    /// Written so far.
+    renewals: u64,
     /// Who led when it was last told.
     leader: String,
     /// Leases of other numbers of shards: their renewal, and our uptime when we first saw it.
@@ -160,7 +165,7 @@ pub async fn run(
         shards: count,
         duration: settings.duration,
         address: candidate.address.clone(),
-        patience: settings.duration / PATIENCE,
+        patience: (settings.duration / PATIENCE).min(LONGEST_PATIENCE),
     };
     let elector = Elector {
         term: Term::new(candidate.identity.clone(), settings.duration.as_secs_f64()),
@@ -170,6 +175,7 @@ pub async fn run(
         clock,
         observe,
         standing,
+        renewals: 0,
         leader: String::new(),
         others: HashMap::new(),
     };
@@ -227,8 +233,6 @@ impl Elector {
                 }
             }
         }
-        let now = self.clock.uptime();
-        self.observe.may_serve(self.promise.holds(self.promise.term(), now));
     }
 
     async fn advance(&mut self) -> Result<(), Refusal> {
@@ -257,7 +261,9 @@ impl Elector {
         let contended = !matches!(step, Step::Renew { contended: false });
         let sent = self.clock.now();
         let identity = self.candidate.identity.clone();
-        let claim = Claim { holder: &identity, contended, unix: sent.unix };
+        self.renewals += 1;
+        let (unix, renewal) = (sent.unix, self.renewals);
+        let claim = Claim { holder: &identity, contended, unix, renewal };
         match (step, ours) {
             (Step::Create, _) => self.client.create(&claim).await?,
             (Step::Take | Step::Renew { .. }, Some(read)) => {
@@ -332,7 +338,7 @@ impl Elector {
         let Some(read) = ours.filter(|read| read.record.holder == self.candidate.identity) else {
             return;
         };
-        let claim = Claim { holder: "", contended: true, unix: self.clock.now().unix };
+        let claim = Claim { holder: "", contended: true, unix: self.clock.now().unix, renewal: 0 };
         // Where it fails the Lease ends by itself.
         drop(self.client.replace(read, &claim).await);
     }

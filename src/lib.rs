@@ -1,12 +1,12 @@
 //! Cluster-level Prometheus metrics for the Amazon VPC CNI.
 //!
 //! ```text
-//! targets ──► discover ──watch<Targets>──► scrape ──► parse ──► store
-//!                                            │ HTTP :61678        │ View
-//!                                            ▼                    ▼
-//!                                        aws-node pods        aggregate
-//!                                                                 │
-//!                                          /metrics ◄── serve ◄── render
+//! API server, files ──► discover ──watch<Targets>──► scrape ──► parse ──► store
+//!                                                      │ HTTP :61678        │ View
+//!                                                      ▼                    ▼
+//!                                                  aws-node pods        aggregate
+//!                                                                           │
+//!             Lease ◄──► lead ──promise──► serve ──► /metrics   ◄────── render
 //! ```
 //!
 //! Verbs are stages, in flow order; nouns are ground. A file may use only the floors below its

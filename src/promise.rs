@@ -30,7 +30,9 @@ impl Promise {
 
     /// Whether it holds at an uptime in seconds, for a term.
     pub fn holds(&self, term: u64, uptime: f64) -> bool {
-        self.term() == term && uptime < f64::from_bits(self.until.load(Ordering::Acquire))
+        // In this order: an end that belongs to a newer term is seen together with that term.
+        let until = f64::from_bits(self.until.load(Ordering::Acquire));
+        uptime < until && self.term() == term
     }
 
     /// Begins a new term; it holds until this uptime.

@@ -2,7 +2,7 @@
 //! and what to show of it. Goes out: bytes appended to the caller's buffer, all lines of a family
 //! together. Never: a clock, a lock, an allocation per line.
 
-use crate::aggregate::{self, Value};
+use crate::aggregate::{self, Sample, Value};
 use crate::catalog::{self, FAMILIES, Suffix};
 use crate::model::{Kind, Outcome, shard_of};
 use crate::number;
@@ -38,6 +38,14 @@ impl Narrow {
             })
     }
 
+    /// Whether samples of a histogram or summary are asked for, but not all: in OpenMetrics what is left
+    /// is none.
+    fn wants_part(&self, family: &str, kind: Kind) -> bool {
+        matches!(kind, Kind::Histogram | Kind::Summary)
+            && !self.names.is_empty()
+            && !self.names.iter().any(|name| name == family)
+    }
+
     fn wants_node(&self, name: &str) -> bool {
         self.node.as_ref().is_none_or(|node| node == name)
             && self.shard.is_none_or(|(index, count)| shard_of(name, count) == index)
@@ -47,32 +55,51 @@ impl Narrow {
 /// Appends the cluster scope.
 pub fn cluster(view: &View, narrow: &Narrow, format: Format, out: &mut Vec<u8>) {
     for figure in aggregate::figures(view) {
+        if format == Format::OpenMetrics100 && narrow.wants_part(figure.name, figure.kind) {
+            for suffix in ["_bucket", "_sum", "_count"] {
+                let alone: Vec<Sample> = figure
+                    .samples
+                    .iter()
+                    .filter(|sample| sample.suffix == suffix)
+                    .cloned()
+                    .collect();
+                if narrow.wants(figure.name, suffix) && !alone.is_empty() {
+                    let name = format!("{}{suffix}", figure.name);
+                    header(&name, Kind::Untyped, figure.help, format, out);
+                    samples(figure.name, alone, narrow, Format::Text004, out);
+                }
+            }
+            continue;
+        }
         let begin = out.len();
         header(figure.name, figure.kind, figure.help, format, out);
         let head = out.len();
-        for sample in figure.samples {
-            if !narrow.wants(figure.name, sample.suffix) {
-                continue;
-            }
-            out.extend_from_slice(figure.name.as_bytes());
-            let suffix = dialect::suffix(figure.name, sample.suffix, format);
-            out.extend_from_slice(suffix.as_bytes());
-            let mut labels = LabelWriter::default();
-            for (name, value) in &sample.labels {
-                match value.parse() {
-                    Ok(bound) if *name == "le" => labels.add_bound(name, bound, format, out),
-                    _ => labels.add(name, value, out),
-                }
-            }
-            labels.end(out);
-            match sample.value {
-                Value::Total(total, divisor) => total.write(divisor, out),
-                Value::Float(value) => number::write(out, value),
-                Value::Count(count) => number::write_i128(out, count.into()),
-            }
-            out.push(b'\n');
-        }
+        samples(figure.name, figure.samples, narrow, format, out);
         without_lone_header(begin, head, out);
+    }
+}
+
+fn samples(family: &str, list: Vec<Sample>, narrow: &Narrow, format: Format, out: &mut Vec<u8>) {
+    for sample in list {
+        if !narrow.wants(family, sample.suffix) {
+            continue;
+        }
+        out.extend_from_slice(family.as_bytes());
+        out.extend_from_slice(dialect::suffix(family, sample.suffix, format).as_bytes());
+        let mut labels = LabelWriter::default();
+        for (name, value) in &sample.labels {
+            match value.parse() {
+                Ok(bound) if *name == "le" => labels.add_bound(name, bound, format, out),
+                _ => labels.add(name, value, out),
+            }
+        }
+        labels.end(out);
+        match sample.value {
+            Value::Total(total, divisor) => total.write(divisor, out),
+            Value::Float(value) => number::write(out, value),
+            Value::Count(count) => number::write_i128(out, count.into()),
+        }
+        out.push(b'\n');
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Myself {
     pub(super) host: Option<String>,
     /// `POD_IP`.
     pub(super) pod_ip: Option<String>,
+    pub(super) in_cluster: bool,
     /// Where our HTTP server is bound.
     pub(super) bound: SocketAddr,
     pub(super) shard: Shard,
@@ -49,7 +50,6 @@ impl Elect {
     ) -> Elect {
         let (tell, leading) = watch::channel(Leading::default());
         let (ready, is_ready) = watch::channel(false);
-        observe.may_serve(client.is_none());
         let promise = Arc::new(match client {
             Some(_) => Promise::none(),
             None => Promise::forever(),
@@ -98,7 +98,12 @@ impl Myself {
     fn reachable(&self) -> Option<String> {
         match self.pod_ip.as_deref().and_then(|ip| ip.parse().ok()) {
             Some(ip) => Some(SocketAddr::new(ip, self.bound.port()).to_string()),
-            None => (!self.bound.ip().is_unspecified()).then(|| self.bound.to_string()),
+            None => {
+                let ip = self.bound.ip();
+                // Another pod would find itself at its own loopback address.
+                let elsewhere = ip.is_loopback() && self.in_cluster;
+                (!ip.is_unspecified() && !elsewhere).then(|| self.bound.to_string())
+            }
         }
     }
 }
@@ -109,11 +114,13 @@ mod tests {
 
     #[test]
     fn the_others_find_us_at_the_pods_address_or_at_the_one_we_are_bound_to() {
-        let reachable = |pod_ip: Option<&str>, bound: &str| {
+        let reachable_from = |in_cluster: bool, pod_ip: Option<&str>, bound: &str| {
             let pod_ip = pod_ip.map(str::to_owned);
-            let bound = bound.parse().unwrap();
-            Myself { host: None, pod_ip, bound, shard: Shard::default() }.reachable()
+            let (bound, shard) = (bound.parse().unwrap(), Shard::default());
+            Myself { host: None, pod_ip, in_cluster, bound, shard }.reachable()
         };
+        assert_eq!(reachable_from(true, None, "127.0.0.1:1"), None);
+        let reachable = |pod_ip: Option<&str>, bound: &str| reachable_from(false, pod_ip, bound);
         assert_eq!(reachable(Some("10.0.0.7"), "[::]:61681").as_deref(), Some("10.0.0.7:61681"));
         assert_eq!(reachable(Some("fd00::7"), "0.0.0.0:1").as_deref(), Some("[fd00::7]:1"));
         assert_eq!(reachable(None, "127.0.0.1:1").as_deref(), Some("127.0.0.1:1"));

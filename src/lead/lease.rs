@@ -19,6 +19,8 @@ const CONTENDED: &str = "vpc-cni-exporter/contended";
 const ADDRESS: &str = "vpc-cni-exporter/address";
 /// How many shards the holder is one of.
 const SHARDS: &str = "vpc-cni-exporter/shards";
+/// Counts renewals: a wall clock that stands still must not look like a dead holder.
+const RENEWAL: &str = "vpc-cni-exporter/renewal";
 /// Common to the Leases of all shards: `--lead.name`.
 const FAMILY: &str = "vpc-cni-exporter/lease";
 
@@ -45,8 +47,10 @@ pub(super) struct Claim<'a> {
     /// Empty releases the Lease.
     pub(super) holder: &'a str,
     pub(super) contended: bool,
-    /// Now, by the wall clock: for people, and so that each renewal differs.
+    /// Now, by the wall clock: for people.
     pub(super) unix: f64,
+    /// Another one each time.
+    pub(super) renewal: u64,
 }
 
 /// The Lease of this process's shard.
@@ -108,6 +112,7 @@ impl Client {
         let mut annotations = BTreeMap::from([
             (CONTENDED.to_owned(), claim.contended.to_string()),
             (SHARDS.to_owned(), self.shards.to_string()),
+            (RENEWAL.to_owned(), claim.renewal.to_string()),
         ]);
         annotations.extend(self.address.clone().map(|address| (ADDRESS.to_owned(), address)));
         Lease {
@@ -145,7 +150,10 @@ impl Read {
             name: metadata.name.unwrap_or_default(),
             record: Record {
                 holder: spec.holder_identity.unwrap_or_default(),
-                renewed: format!("{transitions} {renewed}"),
+                renewed: format!(
+                    "{transitions} {renewed} {}",
+                    annotations.get(RENEWAL).map_or("", String::as_str)
+                ),
                 duration: f64::from(spec.lease_duration_seconds.unwrap_or(0)),
                 contender: annotations.contains_key(CONTENDER),
                 // Whoever writes no such note knows of no such promise.

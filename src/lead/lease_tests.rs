@@ -54,7 +54,7 @@ fn list(leases: &[Value]) -> Value {
 }
 
 fn claim(holder: &str) -> Claim<'_> {
-    Claim { holder, contended: false, unix: 1_800_000_000.25 }
+    Claim { holder, contended: false, unix: 1_800_000_000.25, renewal: 7 }
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn what_is_written_goes_over_the_version_that_was_read_and_clears_the_cont
         taken["metadata"]["annotations"],
         json!({
             "vpc-cni-exporter/contended": "false", "vpc-cni-exporter/shards": "3",
-            "vpc-cni-exporter/address": "10.0.0.7:61681",
+            "vpc-cni-exporter/address": "10.0.0.7:61681", "vpc-cni-exporter/renewal": "7",
         })
     );
     assert_eq!(taken["spec"]["leaseTransitions"], 5);

@@ -78,24 +78,34 @@ pub(super) struct Term {
     contended: bool,
     /// Renewals since a competitor was last heard of.
     calm: u32,
+    /// Our uptime when we first found no Lease.
+    gone: Option<f64>,
 }
 
 impl Term {
     pub(super) fn new(me: String, duration: f64) -> Term {
-        Term { me, duration, seen: None, until: None, contended: true, calm: 0 }
+        Term { me, duration, seen: None, until: None, contended: true, calm: 0, gone: None }
     }
 
     /// What to do about the Lease as it was read at `now`.
     pub(super) fn step(&mut self, record: Option<&Record>, now: f64) -> Step {
         let Some(record) = record else {
+            let was_ours = self.until.is_some();
             self.lost();
-            return Step::Create;
+            // Somebody took it away: its holder serves until it notices.
+            let gone = *self.gone.get_or_insert(now);
+            let noticed = was_ours || self.seen.is_none() || now - gone >= self.duration;
+            return if noticed { Step::Create } else { Step::Wait };
         };
         if record.holder == self.me {
             self.calm = if record.contender { 0 } else { self.calm.saturating_add(1) };
-            return Step::Renew { contended: self.calm < CALM_RENEWALS };
+            let contended = self.calm < CALM_RENEWALS;
+            // From before it is written: the answer may be lost, and the competitor counts on it.
+            self.contended |= contended;
+            return Step::Renew { contended };
         }
         self.lost();
+        self.gone = None;
         let known = self.seen.as_ref();
         let same = known
             .filter(|(holder, renewed, _)| *holder == record.holder && *renewed == record.renewed);
@@ -136,6 +146,7 @@ impl Term {
         let begins = self.until.is_none();
         if begins {
             self.calm = 0;
+            self.gone = None;
         }
         self.contended = contended;
         let until = sent + self.duration * SERVED_SHARE;

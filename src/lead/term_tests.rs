@@ -87,6 +87,32 @@ fn a_holder_knows_itself_alone_after_some_renewals_and_no_more_once_somebody_ann
     assert_eq!(term.unanswered(30.0), None, "the other one counts from its last renewal");
 }
 
+#[test]
+fn a_holder_is_bound_by_a_competitor_before_it_has_written_so() {
+    let mut term = term();
+    term.step(None, 0.0);
+    for n in 0..4 {
+        term.step(Some(&record("me", n)), 1.0);
+        term.wrote(false, 1.0);
+    }
+    let announced = Record { contender: true, ..record("me", 5) };
+    assert_eq!(term.step(Some(&announced), 4.0), Step::Renew { contended: true });
+    assert_eq!(term.unanswered(4.0), None, "it may have been written all the same");
+}
+
+#[test]
+fn a_lease_that_somebody_took_away_is_made_anew_only_once_its_holder_has_noticed() {
+    let mut follower = term();
+    follower.step(Some(&record("other", 1)), 0.0);
+    assert_eq!(follower.step(None, 5.0), Step::Wait);
+    assert_eq!(follower.step(None, 19.9), Step::Wait);
+    assert_eq!(follower.step(None, 20.0), Step::Create);
+    let mut holder = term();
+    holder.step(None, 0.0);
+    holder.wrote(true, 0.0);
+    assert_eq!(holder.step(None, 5.0), Step::Create);
+}
+
 // === Simulation ===
 
 /// Seconds between two looks at everything.

@@ -109,11 +109,13 @@ pub enum Closed {
     BadRequest,
     /// By us: the process stopped, and `--web.shutdown-timeout` ran out.
     Stopped,
+    /// By us: another process may serve the data from now on.
+    Lapsed,
 }
 
 impl Closed {
     /// Every reason.
-    pub const ALL: [Closed; 8] = [
+    pub const ALL: [Closed; 9] = [
         Closed::Done,
         Closed::Idle,
         Closed::Evicted,
@@ -122,6 +124,7 @@ impl Closed {
         Closed::ClientGone,
         Closed::BadRequest,
         Closed::Stopped,
+        Closed::Lapsed,
     ];
 
     /// The label value.
@@ -135,6 +138,7 @@ impl Closed {
             Closed::ClientGone => "client_gone",
             Closed::BadRequest => "bad_request",
             Closed::Stopped => "stopped",
+            Closed::Lapsed => "lapsed",
         }
     }
 }

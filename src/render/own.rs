@@ -15,9 +15,13 @@ pub fn families(list: &[MetricFamily], names: &[String], format: Format, out: &m
     let mut page = Page { out, names, format, whole_family: true, sample: String::new() };
     for family in list {
         let start = page.out.len();
+        page.whole_family = names.is_empty() || names.iter().any(|name| name == family.name());
+        if format == Format::OpenMetrics100 && !page.whole_family && is_compound(family) {
+            page.parts(family);
+            continue;
+        }
         header(family.name(), kind(family.get_field_type()), family.help(), format, page.out);
         let samples = page.out.len();
-        page.whole_family = names.is_empty() || names.iter().any(|name| name == family.name());
         for metric in family.get_metric() {
             page.metric(family, metric);
         }
@@ -37,7 +41,34 @@ struct Page<'a> {
     sample: String,
 }
 
+/// Whether its samples are not all of one name.
+fn is_compound(family: &MetricFamily) -> bool {
+    matches!(family.get_field_type(), MetricType::HISTOGRAM | MetricType::SUMMARY)
+}
+
 impl Page<'_> {
+    /// Of a histogram or summary only what is asked for, each sample name as a family of its own: without
+    /// the rest OpenMetrics knows neither.
+    fn parts(&mut self, family: &MetricFamily) {
+        let all = self.names;
+        for (at, name) in all.iter().enumerate() {
+            if all[..at].contains(name) {
+                continue;
+            }
+            self.names = std::slice::from_ref(name);
+            let start = self.out.len();
+            header(name, Kind::Untyped, family.help(), self.format, self.out);
+            let samples = self.out.len();
+            for metric in family.get_metric() {
+                self.metric(family, metric);
+            }
+            if self.out.len() == samples {
+                self.out.truncate(start);
+            }
+        }
+        self.names = all;
+    }
+
     fn metric(&mut self, family: &MetricFamily, metric: &Metric) {
         let name = family.name();
         match family.get_field_type() {

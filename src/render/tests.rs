@@ -256,6 +256,8 @@ fn in_openmetrics_a_name_is_asked_for_as_in_text() {
         "awscni_aws_api_latency_ms",
         "awscni_aws_api_latency_ms_sum",
         "vpccni_cluster_node_ip_utilization_sum",
+        "vpccni_cluster_ipamd_startup_duration_seconds_bucket",
+        "vpccni_cluster_aws_api_latency_seconds_count",
     ] {
         let narrow = Narrow { names: vec![name.to_owned()], ..Narrow::default() };
         let page = |format| {
@@ -267,5 +269,10 @@ fn in_openmetrics_a_name_is_asked_for_as_in_text() {
         let text = page(Format::Text004);
         assert!(!text.is_empty(), "{name}");
         assert_eq!(page(Format::OpenMetrics100), text, "{name}");
+        let mut open = Vec::new();
+        cluster(&view, &narrow, Format::OpenMetrics100, &mut open);
+        nodes(&view, &narrow, &detail, Format::OpenMetrics100, &mut open);
+        open.extend_from_slice(dialect::EOF.as_bytes());
+        crate::parse::openmetrics::read(&open).unwrap();
     }
 }

@@ -57,6 +57,7 @@ pub(crate) async fn metrics(
     let encoding = negotiate::encoding(values(header::ACCEPT_ENCODING));
     if ask.own {
         shared.observe.view_age(shared.view_age());
+        shared.observe.may_serve(shared.bodies.may_serve());
     }
     let (data, right) = shared.bodies.data().filter(|_| ask.cluster || ask.node).unzip();
     // The node scope is prepared as text alone: whoever accepts both gets it so.
@@ -71,7 +72,7 @@ pub(crate) async fn metrics(
             encoding,
         };
         match shared.renders.run(job).await {
-            Ok(segment) => join(&[&segment], encoding, right),
+            Ok(segment) => join(&[&segment], encoding),
             Err(refused) => return refused.into_response(&shared.observe),
         }
     } else {
@@ -87,9 +88,12 @@ pub(crate) async fn metrics(
             segments.extend(ask.node.then_some(&data.node));
         }
         segments.extend(&rest);
-        join(&segments, encoding, right)
+        join(&segments, encoding)
     };
     let mut response = Response::new(Body::new(body));
+    if let Some(right) = right {
+        response.extensions_mut().insert(right);
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));

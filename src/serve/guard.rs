@@ -1,7 +1,8 @@
 //! One connection's time limits and its place among the others. Comes in: any byte stream. Goes
-//! out: the same stream, which fails when the other side stalls. Never: a limit that restarts with
-//! every byte (one byte now and then is how a hostile client stays).
+//! out: the same stream, which fails when the other side stalls, or when data may no longer be sent.
+//! Never: a limit that restarts with every byte (one byte now and then is how a hostile client stays).
 
+use super::bodies::Right;
 use crate::observe::serve::Closed;
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
@@ -9,7 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -60,6 +61,8 @@ pub(crate) struct Slot {
     idle_since: AtomicU64,
     opened: Instant,
     evicted: CancellationToken,
+    /// Until when the answer that is under way may be sent, if it has data.
+    right: Mutex<Option<Right>>,
     /// Why we ended it, if it was we.
     verdict: OnceLock<Closed>,
 }
@@ -73,6 +76,7 @@ impl Slot {
             idle_since: AtomicU64::new(0),
             opened: Instant::now(),
             evicted: CancellationToken::new(),
+            right: Mutex::new(None),
             verdict: OnceLock::new(),
         })
     }
@@ -99,6 +103,10 @@ impl Slot {
         self.evicted.cancelled().await;
     }
 
+    fn right(&self) -> MutexGuard<'_, Option<Right>> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn touch(&self) {
         let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.idle_since.store(millis, Ordering::Relaxed);
@@ -113,6 +121,16 @@ impl Slot {
 /// Keeps its connection busy.
 #[derive(Debug)]
 pub(crate) struct Answering(Arc<Slot>);
+
+impl Answering {
+    /// The answer has data, which may be sent while this holds.
+    pub(crate) fn under(&self, right: Option<&Right>) {
+        if let Some(right) = right {
+            // An answer before it that is not with the kernel yet: both hold, or the connection ends.
+            self.0.right().get_or_insert_with(|| right.clone());
+        }
+    }
+}
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -214,6 +232,13 @@ impl<S> Guarded<S> {
         Poll::Pending
     }
 
+    /// Fails once data may no longer be sent: a process that was paused in the middle of an answer does
+    /// not finish it, for another serves by then.
+    fn may_write(&self) -> io::Result<()> {
+        let holds = self.slot.right().as_ref().is_none_or(Right::holds);
+        if holds { Ok(()) } else { Err(self.ended(Closed::Lapsed)) }
+    }
+
     fn written<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -269,6 +294,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.may_write()?;
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.written(cx, written)
     }
@@ -279,6 +305,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.may_write()?;
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.written(cx, written)
     }
@@ -296,6 +323,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
                 this.answer.clear();
                 this.slot.touch();
                 this.slot.writing.store(false, Ordering::Relaxed);
+                if !this.slot.is_busy() {
+                    this.slot.right().take();
+                }
                 Poll::Ready(flushed)
             }
         }

@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
@@ -206,7 +207,11 @@ impl Server {
         let service = tower::service_fn(move |request: Request<Incoming>| {
             let answering = busy.begin();
             let answer = router.clone().oneshot(request.map(Body::new));
-            async move { answer.await.map(|a| a.map(|body| BusyBody::new(body, answering))) }
+            async move {
+                let answer = answer.await?;
+                answering.under(answer.extensions().get());
+                Ok::<_, Infallible>(answer.map(|body| BusyBody::new(body, answering)))
+            }
         });
         let guarded = Guarded::new(stream, Arc::clone(&slot), &self.limits);
         let mut connection = pin!(

@@ -40,20 +40,17 @@ fn on(address: &str) -> Settings {
 }
 
 fn site_of(change: impl FnOnce(&mut Settings), hide_data: bool) -> Site {
+    site_with(change, hide_data, Arc::new(Promise::forever()))
+}
+
+fn site_with(change: impl FnOnce(&mut Settings), hide_data: bool, promise: Arc<Promise>) -> Site {
     let mut settings = on("127.0.0.1:0");
     change(&mut settings);
     let interval = Duration::from_secs(30);
     let detail = Arc::new(Detail::new(detail::Settings::default()));
     let clock = Clock::start();
-    let shared = Shared::new(
-        &settings,
-        Observe::new(),
-        interval,
-        hide_data,
-        clock,
-        detail,
-        Arc::new(Promise::forever()),
-    );
+    let shared =
+        Shared::new(&settings, Observe::new(), interval, hide_data, clock, detail, promise);
     let bound = bind(&settings).unwrap();
     let (address, stop) = (bound.address(), CancellationToken::new());
     let served = tokio::spawn(bound.serve(Arc::clone(&shared), stop.clone()));
@@ -664,4 +661,47 @@ async fn who_takes_openmetrics_alone_gets_it_and_who_takes_both_gets_text_where_
     let head = site.request("HEAD", "/metrics?scope=cluster", open).await;
     assert_eq!(head.header("content-length"), cluster.header("content-length"));
     assert_eq!(head.header("vary"), Some("Accept, Accept-Encoding"));
+}
+
+#[tokio::test]
+async fn a_standby_serves_itself_alone_and_is_ready() {
+    let promise = Arc::new(Promise::none());
+    let site = site_with(|_| {}, false, Arc::clone(&promise));
+    site.shared.readiness.synced(2);
+    site.shared.readiness.rounds_closed(1, 0.5, 0.5);
+    site.shared.publish(published());
+    site.shared.readiness.lead_note(Some("stands by: a_1 serves the data".to_owned()));
+    let ready = site.get("/readyz").await;
+    let words = "ready: 2 targets, 1 rounds closed; stands by: a_1 serves the data\n";
+    assert_eq!((ready.status, ready.text()), (200, words));
+    assert_eq!(site.get("/metrics?scope=cluster&scope=node").await.text(), "");
+    assert_eq!(site.get("/metrics?node=a").await.text(), "");
+    assert!(site.get("/metrics").await.text().contains("vpccni_exporter_leader 0\n"));
+    assert_eq!(site.get("/api/v1/status").await.json()["serves_data"], json!(false));
+    // What was counted before the term is not served in it.
+    promise.begin(f64::INFINITY);
+    assert_eq!(site.get("/metrics?scope=cluster").await.text(), "");
+    site.shared.publish(Published { term: 1, ..published() });
+    assert_eq!(site.get("/metrics?scope=cluster").await.text(), CLUSTER);
+    assert!(site.get("/metrics").await.text().contains("vpccni_exporter_leader 1\n"));
+    promise.extend(site.shared.uptime());
+    assert_eq!(site.get("/metrics?scope=cluster").await.text(), "");
+}
+
+#[tokio::test]
+async fn an_answer_that_the_promise_ends_under_is_not_finished() {
+    let promise = Arc::new(Promise::none());
+    let site = site_with(|_| {}, false, Arc::clone(&promise));
+    promise.begin(f64::INFINITY);
+    site.shared.publish(Published { term: 1, ..huge() });
+    let mut reading = site.stuck().await;
+    let mut kept = site.stuck().await;
+    promise.end();
+    let all = rest(&mut reading).await;
+    assert!(all.len() < 32 * 1024 * 1024, "{}", all.len());
+    site.closed("lapsed").await;
+    // Not even another term finishes what another process may have served in between.
+    promise.begin(f64::INFINITY);
+    assert!(rest(&mut kept).await.len() < 32 * 1024 * 1024);
+    assert_eq!(site.get("/metrics?scope=self").await.status, 200);
 }

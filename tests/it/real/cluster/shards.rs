@@ -13,7 +13,7 @@ fn union(replicas: &Replicas, of: &[usize]) -> Option<BTreeMap<String, f64>> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::new();
     for &at in of {
         for (key, value) in cluster_page(replicas.all[at].web)? {
-            assert!(!key.contains("ratio") || of.len() == 1, "{key} does not add up");
+            assert!(!key.contains("_ratio") || of.len() == 1, "{key} does not add up");
             *sum.entry(key).or_default() += value;
         }
     }
@@ -25,7 +25,7 @@ fn gauges(mut figures: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     let counts = ["_total", "_seconds_sum", "_seconds_count", "duration_seconds"];
     figures.retain(|key, _| {
         let name = key.split('{').next().unwrap_or_default();
-        !counts.iter().any(|part| name.contains(part)) && !name.contains("ratio")
+        !counts.iter().any(|part| name.contains(part)) && !name.contains("_ratio")
     });
     figures
 }
