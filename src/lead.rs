@@ -333,7 +333,7 @@ impl Elector {
         held
     }
 
-    async fn give_back(&mut self, leases: &[Read]) {
+    async fn give_back(&self, leases: &[Read]) {
         let ours = leases.iter().find(|read| read.name == self.client.name);
         let Some(read) = ours.filter(|read| read.record.holder == self.candidate.identity) else {
             return;
@@ -343,7 +343,7 @@ impl Elector {
         drop(self.client.replace(read, &claim).await);
     }
 
-    async fn release(mut self) {
+    async fn release(self) {
         self.promise.end();
         if self.term.holds_lease()
             && let Ok(leases) = self.client.list().await

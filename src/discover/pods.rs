@@ -312,7 +312,7 @@ mod tests {
         let old = "2026-10-01T00:00:00Z";
         let pending = json!({ "status": { "phase": "Pending" } });
         let list: Vec<(String, Known)> = [
-            ("new-pending", DAY, pending.clone()),
+            ("new-pending", DAY, pending),
             ("old", old, json!({})),
             ("older", "2026-09-01T00:00:00Z", json!({})),
             (

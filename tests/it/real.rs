@@ -8,6 +8,7 @@ mod cluster;
 mod pipeline;
 mod prometheus;
 pub(crate) mod reader;
+mod stores;
 
 /// The program that a variable names.
 fn part(variable: &str) -> PathBuf {

@@ -25,7 +25,17 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts one, by `VPCCNI_PROMETHEUS`, with an empty database, and waits until it is ready.
     pub(crate) fn scraping(targets: &[SocketAddr]) -> Prometheus {
-        Prometheus::start(targets, json!({}))
+        Prometheus::start("VPCCNI_PROMETHEUS", targets, json!({}), json!([]))
+    }
+
+    /// The program that a variable names, with these jobs besides the usual one, which has more settings.
+    pub(crate) fn of(
+        variable: &str,
+        targets: &[SocketAddr],
+        settings: Value,
+        jobs: Value,
+    ) -> Prometheus {
+        Prometheus::start(variable, targets, settings, jobs)
     }
 
     /// One to which all targets are the same instance, as behind a Service.
@@ -42,15 +52,17 @@ impl Prometheus {
         ]);
         let without = json!([{ "action": "labeldrop", "regex": "address" }]);
         Prometheus::start(
+            "VPCCNI_PROMETHEUS",
             targets,
             json!({
                 "metrics_path": path, "params": params,
                 "relabel_configs": one, "metric_relabel_configs": without,
             }),
+            json!([]),
         )
     }
 
-    fn start(targets: &[SocketAddr], more: Value) -> Prometheus {
+    fn start(variable: &str, targets: &[SocketAddr], more: Value, jobs: Value) -> Prometheus {
         let folder = tempfile::tempdir().unwrap();
         write_targets(&folder, targets);
         let mut job = json!({
@@ -63,12 +75,12 @@ impl Prometheus {
         }
         let config = json!({
             "global": { "scrape_interval": "1s", "scrape_timeout": "1s" },
-            "scrape_configs": [job],
+            "scrape_configs": std::iter::once(&job).chain(jobs.as_array().unwrap()).collect::<Vec<_>>(),
         });
         // YAML is a superset of JSON.
         let config_file = folder.path().join("prometheus.yml");
         fs::write(&config_file, config.to_string()).unwrap();
-        let mut command = Command::new(part("VPCCNI_PROMETHEUS"));
+        let mut command = Command::new(part(variable));
         command
             .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
@@ -89,35 +101,25 @@ impl Prometheus {
         write_targets(&self.folder, targets);
     }
 
-    /// The instant vector that an expression has now: its series by their labels, `__name__` too.
+    /// See [`vector`].
     pub(crate) fn vector(&self, expression: &str) -> Vec<(BTreeMap<String, String>, f64)> {
-        self.ask("/api/v1/query", &[("query", expression)])["result"]
-            .as_array()
-            .unwrap_or_else(|| panic!("{expression} is no vector"))
-            .iter()
-            .map(|series| {
-                let labels = series["metric"].as_object().unwrap();
-                let labels =
-                    labels.iter().map(|(n, v)| (n.clone(), v.as_str().unwrap().to_owned()));
-                (labels.collect(), series["value"][1].as_str().unwrap().parse().unwrap())
-            })
-            .collect()
+        vector(self.address, expression)
+    }
+
+    /// Each family that Prometheus knows the type of, with all types that it was told.
+    pub(crate) fn types(&self) -> BTreeMap<String, Vec<String>> {
+        let known = self.ask("/api/v1/metadata", &[]);
+        let types = |told: &Value| -> Vec<String> {
+            let told = told.as_array().unwrap().iter();
+            told.map(|one| one["type"].as_str().unwrap().to_owned()).collect()
+        };
+        known.as_object().unwrap().iter().map(|(name, told)| (name.clone(), types(told))).collect()
     }
 
     /// A vector as `support::figures` writes an exposition: by name and labels, without those that
     /// Prometheus adds.
     pub(crate) fn figures(&self, expression: &str) -> BTreeMap<String, f64> {
-        let figures = self.vector(expression).into_iter().map(|(labels, value)| {
-            let name = labels.get("__name__").map_or("", String::as_str);
-            let escaped: Vec<(&String, String)> = labels
-                .iter()
-                .filter(|(name, _)| !matches!(name.as_str(), "__name__" | "job" | "instance"))
-                .map(|(name, value)| (name, escape(value)))
-                .collect();
-            let labels = escaped.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-            (key(name, labels), value)
-        });
-        figures.collect()
+        figures_at(self.address, expression)
     }
 
     /// The one value that an expression has now, or none.
@@ -168,15 +170,52 @@ impl Prometheus {
 
     /// The field `data` of an answer of the API.
     fn ask(&self, path: &str, query: &[(&str, &str)]) -> Value {
-        let query: Vec<String> =
-            query.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
-        let answer = get(self.address, &format!("{path}?{}", query.join("&")), &[]);
-        let text = answer.text();
-        let mut json: Value =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"));
-        assert_eq!(json["status"], json!("success"), "{path}?{query:?}: {text}");
-        json["data"].take()
+        ask(self.address, path, query)
     }
+}
+
+/// The field `data` of an answer of Prometheus's API, whoever speaks it.
+fn ask(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Value {
+    let query: Vec<String> =
+        query.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
+    let answer = get(address, &format!("{path}?{}", query.join("&")), &[]);
+    let text = answer.text();
+    let mut json: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"));
+    assert_eq!(json["status"], json!("success"), "{path}?{query:?}: {text}");
+    json["data"].take()
+}
+
+/// The instant vector that an expression has now: its series by their labels, `__name__` too.
+pub(crate) fn vector(
+    address: SocketAddr,
+    expression: &str,
+) -> Vec<(BTreeMap<String, String>, f64)> {
+    ask(address, "/api/v1/query", &[("query", expression)])["result"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{expression} is no vector"))
+        .iter()
+        .map(|series| {
+            let labels = series["metric"].as_object().unwrap();
+            let labels = labels.iter().map(|(n, v)| (n.clone(), v.as_str().unwrap().to_owned()));
+            (labels.collect(), series["value"][1].as_str().unwrap().parse().unwrap())
+        })
+        .collect()
+}
+
+/// See [`Prometheus::figures`].
+pub(crate) fn figures_at(address: SocketAddr, expression: &str) -> BTreeMap<String, f64> {
+    let figures = vector(address, expression).into_iter().map(|(labels, value)| {
+        let name = labels.get("__name__").map_or("", String::as_str);
+        let escaped: Vec<(&String, String)> = labels
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "__name__" | "job" | "instance"))
+            .map(|(name, value)| (name, escape(value)))
+            .collect();
+        let labels = escaped.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        (key(name, labels), value)
+    });
+    figures.collect()
 }
 
 /// Judges an exposition by `promtool check metrics`, by `VPCCNI_PROMTOOL`: no complaint at all.
