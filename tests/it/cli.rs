@@ -133,7 +133,10 @@ fn the_log_alone_says_how_the_cluster_stands() {
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["nodes.up"], &line["level"]), (&1.into(), &"INFO".into()));
     assert_eq!(line["ip_addresses.assigned"], 7);
-    assert_eq!(line["message"], "1 nodes up, 0 stale, 0 failed, 0 missing; 7 of 10 IPv4 pod addresses in use");
+    assert_eq!(
+        line["message"],
+        "1 nodes up, 0 stale, 0 failed, 0 missing; 7 of 10 IPv4 pod addresses in use"
+    );
 }
 
 #[test]

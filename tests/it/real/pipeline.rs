@@ -64,3 +64,28 @@ fn an_independent_reader_reads_the_whole_page_as_our_own_does() {
         assert!(same, "{key}: {} and {value}", theirs[key]);
     }
 }
+
+#[test]
+fn an_independent_strict_reader_reads_our_openmetrics() {
+    for detail in ["core", "full"] {
+        let mut pair = Pair::start_with("127.9.9.1", 15, 9, &[], &["--node.detail", detail]);
+        pair.control("/step?seconds=3600");
+        pair.settle();
+        pair.compare("before it is read");
+        let open = [("Accept", "application/openmetrics-text")];
+        for path in
+            ["/metrics", "/metrics?scope=cluster", "/metrics?scope=self", "/metrics?name[]=none"]
+        {
+            let answer = get(pair.web, path, &open);
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            assert_eq!(answer.header("content-type"), Some(kind));
+            let page = answer.text();
+            let (theirs, ours) = (read(&page, Dialect::OpenMetrics), figures(&page));
+            assert_eq!(theirs.len(), ours.len(), "{path}");
+            for (key, value) in &ours {
+                let same = theirs[key] == *value || (theirs[key].is_nan() && value.is_nan());
+                assert!(same, "{path}: {key}: {} and {value}", theirs[key]);
+            }
+        }
+    }
+}

@@ -66,7 +66,7 @@ struct Victoria {
 fn listening(process: &Child) -> SocketAddr {
     process.line("line that says where it listens", |line| {
         let rest = line.split_once("started server at http://")?.1;
-        rest.trim_end_matches('/').parse().ok()
+        rest.trim().trim_end_matches('/').parse().ok()
     })
 }
 
