@@ -197,6 +197,7 @@ def main():
     target = os.environ.get("CARGO_TARGET_DIR", "target")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="50", help="of the fleet [50]")
+    parser.add_argument("--calm", action="store_true", help="no trouble, no joins, no restarts")
     parser.add_argument("--base", default="127.61.0.1", help="address of the first node [127.61.0.1]")
     parser.add_argument("--program", default=f"{target}/release/{NAME}", help="[%(default)s]")
     parser.add_argument("flags", nargs="*", help="of the service")
@@ -215,13 +216,14 @@ def main():
         with socket.create_server((asked.base, 0)) as free:
             port = str(free.getsockname()[1])
         file = folder / "targets.json"
-        fleet = start([asked.program, "fleet", "--nodes", asked.nodes, "--address-base", asked.base, "--port", port, "--truth", "127.0.0.1:0", "--write-targets", str(file)], stdout=subprocess.PIPE)
+        fleet = start([asked.program, "fleet", "--nodes", asked.nodes, "--address-base", asked.base, "--port", port, "--truth", "127.0.0.1:0", "--write-targets", str(file), *(["--calm"] if asked.calm else [])], stdout=subprocess.PIPE)
         truth = wait_for(fleet, r"^truth: +(\S+)", fleet.stdout)
         mirror = Mirror(api)
         mirror.become(json.loads(file.read_text()))
 
         kubeconfig = credentials(api, ready, folder)
-        service = start([asked.program, "--discover.kubernetes=on", f"--kube.config={kubeconfig}", f"--discover.port={port}", "--web.listen-address=127.0.0.1:0", *asked.flags], stderr=subprocess.PIPE)
+        own = [flag for flag in ["--web.listen-address=127.0.0.1:0", "--lead.election=on"] if not any(given.startswith(flag.split("=")[0]) for given in asked.flags)]
+        service = start([asked.program, "--discover.kubernetes=on", f"--kube.config={kubeconfig}", f"--discover.port={port}", *own, *asked.flags], stderr=subprocess.PIPE)
         web = wait_for(service, r"listening for HTTP.*address=\"?([0-9.:]+)", service.stderr)
         print(f"figures  http://{web}/metrics?scope=cluster")
         print(f"nodes    http://{web}/api/v1/nodes")

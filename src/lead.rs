@@ -291,6 +291,15 @@ impl Elector {
             self.promise.extend(until);
         }
         self.tell(None);
+        if begins {
+            // Nobody else's by now: a Lease of another number of shards was found dead above.
+            let dead = leases
+                .iter()
+                .filter(|read| read.shards != self.client.shards && !read.record.holder.is_empty());
+            for read in dead {
+                self.client.retire(read).await?;
+            }
+        }
         Ok(())
     }
 

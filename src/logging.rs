@@ -1,20 +1,27 @@
 //! Sets up the log: to standard error, as text or JSON. Comes in: level and format. Goes out: a
-//! subscriber for the whole process. Never: standard output, which belongs to subcommands.
+//! subscriber for the whole process. Never: standard output, which belongs to subcommands; what libraries
+//! say of errors that they hand to us, and that `observe` tells of once.
 
 use crate::config::{LogFormat, LogLevel};
 use std::io::IsTerminal;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// To be called once; a second call changes nothing.
 pub fn start(level: LogLevel, format: LogFormat) {
+    let ours = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_target(env!("CARGO_CRATE_NAME"), level.level());
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level.level()))
         .with_target(false)
         .with_writer(std::io::stderr);
     // Fails only where a subscriber is set already.
     let result = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            builder.with_ansi(std::io::stderr().is_terminal()).finish().with(ours).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(ours).try_init(),
     };
     drop(result);
 }

@@ -73,7 +73,24 @@ impl Client {
     pub(super) async fn list(&self) -> Result<Vec<Read>, Refusal> {
         let params = ListParams::default().labels(&format!("{FAMILY}={}", self.family));
         let list = self.within(self.api.list(&params)).await?;
-        Ok(list.items.into_iter().map(Read::of).collect())
+        let mut leases: Vec<Read> = list.items.into_iter().map(Read::of).collect();
+        // One that somebody made beforehand lacks our label.
+        if !leases.iter().any(|read| read.name == self.name)
+            && let Some(lease) = self.within(self.api.get_opt(&self.name)).await?
+        {
+            leases.push(Read::of(lease));
+        }
+        Ok(leases)
+    }
+
+    /// Empties a Lease whose holder is gone for good, so that nobody waits for it again.
+    pub(super) async fn retire(&self, read: &Read) -> Result<(), Refusal> {
+        let patch = json!({
+            "metadata": { "resourceVersion": read.version },
+            "spec": { "holderIdentity": "" },
+        });
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        self.within(self.api.patch(&read.name, &params, &patch)).await.map(drop)
     }
 
     /// Makes the Lease that there is not.

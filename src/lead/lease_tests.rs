@@ -109,6 +109,24 @@ async fn what_is_written_goes_over_the_version_that_was_read_and_clears_the_cont
 }
 
 #[tokio::test]
+async fn a_lease_that_was_made_beforehand_is_found_by_its_name() {
+    let (client, asked) = client(vec![(200, list(&[])), (200, lease(json!({}), json!({})))]);
+    assert_eq!(client.list().await.unwrap().len(), 1);
+    assert!(asked.lock().unwrap()[1].0.ends_with("/leases/exporter-1"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_dead_lease_is_emptied_only_as_it_was_read() {
+    let old = lease(json!({ "holderIdentity": "dead" }), json!({}));
+    let (client, asked) = client(vec![(200, list(std::slice::from_ref(&old))), (200, old)]);
+    let read = client.list().await.unwrap().remove(0);
+    client.retire(&read).await.unwrap();
+    let patch =
+        json!({ "metadata": { "resourceVersion": "41" }, "spec": { "holderIdentity": "" } });
+    assert_eq!(asked.lock().unwrap()[1].1, patch);
+}
+
+#[tokio::test]
 async fn every_refusal_has_its_kind() {
     let status = |code: u16, reason: &str| {
         (

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     labels_dropped: IntGauge,
     last_change: Gauge,
     files: IntCounterVec,
+    lists: Limiter,
     /// What just happened to a file.
     news: Limiter,
     /// What was told before and still holds.
@@ -77,6 +78,7 @@ impl Metrics {
                 ),
             ),
             files,
+            lists: Limiter::new(3, Duration::from_secs(10)),
             // Many files may break or go at once, when a directory is replaced.
             news: Limiter::new(20, Duration::from_secs(3)),
             // Files are read every interval: the same line once a minute is enough.
@@ -95,7 +97,12 @@ impl Observe {
         self.discover.dropped.set(whole(targets.losers));
         self.discover.last_change.set(unix);
         let count = targets.list.len();
-        info!(targets = count, dropped = targets.losers, "{count} nodes to scrape");
+        // In a large cluster the list changes all the time; before it is complete it says nothing.
+        if targets.synced
+            && let Some(unsaid) = self.discover.lists.allow()
+        {
+            info!(targets = count, dropped = targets.losers, unsaid, "{count} nodes known");
+        }
         if let Some(first) = lost.first() {
             warn!(
                 dropped = lost.len(),
