@@ -178,4 +178,4 @@ fn lacking(resource: Resource, scope: &Scope, words: &str) -> String {
 
 #[cfg(test)]
 #[path = "cluster_tests.rs"]
-mod tests;
+pub(super) mod tests;

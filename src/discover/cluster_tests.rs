@@ -72,7 +72,7 @@ impl Known {
     }
 }
 
-fn scope() -> Scope {
+pub(in crate::discover) fn scope() -> Scope {
     Scope {
         namespace: "kube-system".to_owned(),
         selector: "k8s-app=aws-node".to_owned(),

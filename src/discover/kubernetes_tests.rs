@@ -2,8 +2,7 @@
 //! half answers and endless ones too. Time is tokio's own, so that no pause is waited for.
 
 use super::*;
-use crate::discover::shard::Shard;
-use crate::model::Route;
+use crate::discover::cluster::tests::scope;
 use axum::body::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
@@ -147,17 +146,7 @@ fn rig(pods: Vec<Answer>) -> Rig {
     let client = Client::new(service, "default");
     let (tx, found) = watch::channel(Arc::new(Found::default()));
     let observe = Observe::new();
-    let scope = Scope {
-        namespace: "kube-system".to_owned(),
-        selector: "k8s-app=aws-node".to_owned(),
-        nodes: true,
-        labels: Vec::new(),
-        route: Route::Direct,
-        port: 61678,
-        path: "/metrics".into(),
-        shard: Shard::default(),
-    };
-    let running = tokio::spawn(watch(client, scope, tx, Arc::clone(&observe)));
+    let running = tokio::spawn(watch(client, scope(), tx, Arc::clone(&observe)));
     Rig { found, observe, asked, running }
 }
 
