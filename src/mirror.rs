@@ -1,0 +1,248 @@
+//! What the CloudWatch mirror is made of and what it tells: points, outlets, why something was not sent.
+//! Plain data, shared by the stage that ships, its observers and the server. Never: a clock, a request.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A unit as CloudWatch spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Things that are counted.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Shares of a hundred.
+    Percent,
+    /// Bytes.
+    Bytes,
+    /// Shares of one, and whatever has no unit.
+    None,
+}
+
+impl Unit {
+    /// CloudWatch's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unit::Count => "Count",
+            Unit::Seconds => "Seconds",
+            Unit::Milliseconds => "Milliseconds",
+            Unit::Percent => "Percent",
+            Unit::Bytes => "Bytes",
+            Unit::None => "None",
+        }
+    }
+}
+
+/// How often each value occurs: sorted by value, each value once, both of one length.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Distribution {
+    /// The distinct values.
+    pub values: Box<[f64]>,
+    /// How often each of them occurs; at least 1.
+    pub counts: Box<[u32]>,
+}
+
+/// What a point says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// One plain value.
+    Number(f64),
+    /// The values of many nodes.
+    Distribution(Distribution),
+}
+
+/// One metric of one interval.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// The metric's name.
+    pub name: Cow<'static, str>,
+    /// Its unit.
+    pub unit: Unit,
+    /// Its value.
+    pub value: Value,
+}
+
+/// Points with the same dimensions. The cluster's own dimension is not among them: it is the same for
+/// all, and known only when they are sent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Group {
+    /// Name and value of each further dimension, sorted by name.
+    pub dimensions: Box<[(Cow<'static, str>, Arc<str>)]>,
+    /// Each name once.
+    pub points: Vec<Point>,
+}
+
+/// What happened from `start` on, for the length of an interval.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Interval {
+    /// Seconds since 1970, a multiple of the interval's length: the timestamp of all its points.
+    pub start: i64,
+    /// Each set of dimensions once.
+    pub groups: Vec<Group>,
+}
+
+impl Interval {
+    /// How many points there are.
+    pub fn points(&self) -> usize {
+        self.groups.iter().map(|group| group.points.len()).sum()
+    }
+}
+
+/// Where points go. The closed set behind the label `outlet`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sink {
+    /// CloudWatch's PutMetricData.
+    Put,
+    /// Embedded Metric Format on standard output.
+    Stdout,
+    /// Embedded Metric Format to a CloudWatch agent.
+    Agent,
+    /// Embedded Metric Format to CloudWatch Logs.
+    Logs,
+}
+
+impl Sink {
+    /// All of them.
+    pub const ALL: [Sink; 4] = [Sink::Put, Sink::Stdout, Sink::Agent, Sink::Logs];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Sink::Put => "put",
+            Sink::Stdout => "stdout",
+            Sink::Agent => "agent",
+            Sink::Logs => "logs",
+        }
+    }
+}
+
+/// Why a point was not sent, for good. The closed set behind the label `reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Drop {
+    /// NaN, an infinity, or beyond ±2^360, which CloudWatch refuses.
+    Value,
+    /// A metric's name that CloudWatch refuses.
+    Name,
+    /// A dimension that CloudWatch refuses, or one too many.
+    Dimension,
+    /// Its name is that of a dimension, too, or of another point of its event.
+    Collision,
+    /// It fits into no event or request.
+    TooLarge,
+    /// It is over `--mirror.max-billed-metrics`.
+    Cap,
+    /// The queue was full, and this was the oldest.
+    QueueFull,
+    /// CloudWatch takes nothing so old.
+    TooOld,
+    /// CloudWatch refused it.
+    Rejected,
+}
+
+impl Drop {
+    /// All of them.
+    pub const ALL: [Drop; 9] = [
+        Drop::Value,
+        Drop::Name,
+        Drop::Dimension,
+        Drop::Collision,
+        Drop::TooLarge,
+        Drop::Cap,
+        Drop::QueueFull,
+        Drop::TooOld,
+        Drop::Rejected,
+    ];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Drop::Value => "value",
+            Drop::Name => "name",
+            Drop::Dimension => "dimension",
+            Drop::Collision => "collision",
+            Drop::TooLarge => "too_large",
+            Drop::Cap => "cap",
+            Drop::QueueFull => "queue_full",
+            Drop::TooOld => "too_old",
+            Drop::Rejected => "rejected",
+        }
+    }
+}
+
+/// What became of points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Accepted, or written where nobody acknowledges.
+    pub sent: u64,
+    /// Sent, and never answered: they may have arrived, and are not sent again.
+    pub unconfirmed: u64,
+    /// Not sent, by reason, in the order of [`Drop::ALL`].
+    pub dropped: [u64; Drop::ALL.len()],
+}
+
+impl Tally {
+    /// Counts points that are not sent.
+    pub fn drop(&mut self, reason: Drop, points: u64) {
+        self.dropped[reason as usize] += points;
+    }
+
+    /// Adds another tally.
+    pub fn add(&mut self, other: &Tally) {
+        self.sent += other.sent;
+        self.unconfirmed += other.unconfirmed;
+        for (ours, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+            *ours += theirs;
+        }
+    }
+}
+
+/// Why an outlet cannot send now; it tries again. The closed set behind the label `reason` of its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    /// The cluster's name is not known: `--cluster.name`.
+    Identity,
+    /// No credentials, or none that are accepted.
+    Credentials,
+    /// No region.
+    Region,
+    /// A right is missing.
+    Forbidden,
+    /// Too many requests.
+    Throttled,
+    /// The other side failed.
+    Server,
+    /// Nobody answers.
+    Unreachable,
+    /// What was asked for cannot be: a log group that there is not, a value that is refused as a whole.
+    Refused,
+}
+
+impl Trouble {
+    /// All of them.
+    pub const ALL: [Trouble; 8] = [
+        Trouble::Identity,
+        Trouble::Credentials,
+        Trouble::Region,
+        Trouble::Forbidden,
+        Trouble::Throttled,
+        Trouble::Server,
+        Trouble::Unreachable,
+        Trouble::Refused,
+    ];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trouble::Identity => "identity",
+            Trouble::Credentials => "credentials",
+            Trouble::Region => "region",
+            Trouble::Forbidden => "forbidden",
+            Trouble::Throttled => "throttled",
+            Trouble::Server => "server",
+            Trouble::Unreachable => "unreachable",
+            Trouble::Refused => "refused",
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The CloudWatch mirror: the same series, true, affordable, never lost (DESIGN §7). Comes in: views of the
+//! store at the ends of intervals. Goes out: Embedded Metric Format and PutMetricData. Never: a delay of
+//! what is served, a point of a process that does not lead.
+
+pub mod emf;
+pub(crate) mod limits;
+mod outlet;

@@ -1,0 +1,1 @@
+//! Intervals become Embedded Metric Format.
