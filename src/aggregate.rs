@@ -85,7 +85,7 @@ pub fn figures(view: &View) -> Vec<Figure> {
 
 /// The sums over the nodes whose values stand. What [`Total`] does not take was counted when it was
 /// stored (rule 6).
-fn gauges(view: &View) -> Vec<Total> {
+pub(crate) fn gauges(view: &View) -> Vec<Total> {
     let mut sums = vec![Total::default(); SLOTS.gauges()];
     for node in &view.nodes {
         let Some(page) = &node.page else { continue };
@@ -188,7 +188,7 @@ fn figure(name: &str, samples: Vec<Sample>) -> Option<Figure> {
 }
 
 /// Assigned and max of an IPv4 node that serves both and can have addresses at all.
-fn ipv4_addresses(node: &NodeView) -> Option<(f64, f64)> {
+pub(crate) fn ipv4_addresses(node: &NodeView) -> Option<(f64, f64)> {
     let (assigned, max) = (node.assigned()?, node.max()?);
     (!node.ipv6 && Total::takes(assigned) && Total::takes(max) && max > 0.0)
         .then_some((assigned, max))

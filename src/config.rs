@@ -7,7 +7,7 @@
 use crate::discover::Mode;
 use crate::discover::shard::Shard;
 use crate::lead::Election;
-use crate::{discover, kubernetes, lead, render, scrape, serve, store, units};
+use crate::{discover, kubernetes, lead, render, scrape, serve, ship, store, units};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
@@ -42,6 +42,8 @@ pub enum Command {
     Check(Check),
     /// Print the metric reference as Markdown
     Catalog,
+    /// Say what the CloudWatch mirror would send, and about what it would cost
+    Mirror(Box<Mirror>),
 }
 
 /// What to check.
@@ -53,6 +55,17 @@ pub struct Check {
     /// The format to hold it against
     #[arg(long, value_enum, default_value_t = crate::check::Format::Text)]
     pub format: crate::check::Format,
+}
+
+/// The mirror without sending.
+#[derive(Debug, Args)]
+pub struct Mirror {
+    /// Print what one interval would send, and end
+    #[arg(long, required = true)]
+    pub dry_run: bool,
+    /// The service's flags.
+    #[command(flatten)]
+    pub service: Service,
 }
 
 /// The service's flags, by stage.
@@ -82,6 +95,9 @@ pub struct Service {
     /// How much of each node is shown.
     #[command(flatten)]
     pub node: render::detail::Settings,
+    /// What is mirrored to CloudWatch.
+    #[command(flatten)]
+    pub mirror: ship::Settings,
     /// How it is served.
     #[command(flatten)]
     pub web: serve::Settings,
@@ -195,6 +211,8 @@ pub struct Config {
     pub deadline: Duration,
     /// How often views are made at most.
     pub publish_interval: Duration,
+    /// What is mirrored to CloudWatch, if anything.
+    pub mirror: Option<ship::settings::Plan>,
     /// `USE_PROMETHEUS=false`: cluster and node scopes are not served.
     pub hide_data: bool,
     /// What the start should warn of.
@@ -240,8 +258,12 @@ impl Config {
             let on = yes_or_no(&value).ok_or_else(|| {
                 error("USE_CLOUDWATCH", &value, "yes, true, no or false is allowed")
             })?;
-            if on {
-                warnings.push("USE_CLOUDWATCH is on, but this version mirrors nothing to CloudWatch yet: keep cni-metrics-helper beside it for that".to_owned());
+            let to = &mut service.mirror.to;
+            if on && !to.contains(&ship::settings::To::Put) {
+                if !cfg!(feature = "aws") {
+                    return Err(error("USE_CLOUDWATCH", &value, "this build has no AWS API (feature aws): no or false is allowed; --mirror.to=emf+stdout: works"));
+                }
+                to.push(ship::settings::To::Put);
             }
         }
         if let Some(value) = variable("METRIC_UPDATE_INTERVAL").filter(|_| !given("interval")) {
@@ -254,6 +276,9 @@ impl Config {
                     )
                 })?;
             service.scrape.interval = Duration::from_secs(seconds);
+            if service.scrape.interval > service.mirror.interval && !given("mirror_interval") {
+                service.mirror.interval = ship::settings::interval_of(service.scrape.interval);
+            }
         }
         if service.log.level.is_none() {
             let level = match variable("AWS_VPC_K8S_CNI_LOGLEVEL") {
@@ -319,8 +344,20 @@ impl Config {
             let given = units::format_duration(publish_interval);
             return Err(error("--publish.interval", &given, &allowed));
         }
+        let mirror = if service.mirror.is_on() {
+            let plan = service.mirror.plan(
+                service.scrape.interval,
+                shard.is_one_of_several(),
+                variable("AWS_EMF_AGENT_ENDPOINT"),
+                variable("AWS_CLUSTER_ID"),
+            );
+            Some(plan.map_err(|(key, value, allowed)| error(key, &value, &allowed))?)
+        } else {
+            None
+        };
         Ok(Config {
             service,
+            mirror,
             targets,
             kubernetes,
             in_cluster,

@@ -246,3 +246,64 @@ impl Trouble {
         }
     }
 }
+
+/// How an outlet stands. The closed set behind the label `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// It was not asked for.
+    #[default]
+    Off,
+    /// There was nothing to send yet.
+    Waiting,
+    /// It sends.
+    Leading,
+    /// Another process sends; what it has not sent is kept.
+    Following,
+    /// It would send, but cannot; it tries again.
+    Refused,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [State; 5] =
+        [State::Off, State::Waiting, State::Leading, State::Following, State::Refused];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Off => "off",
+            State::Waiting => "waiting",
+            State::Leading => "leading",
+            State::Following => "following",
+            State::Refused => "refused",
+        }
+    }
+}
+
+/// How an outlet stands, whole.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Standing {
+    /// See [`State`].
+    pub state: State,
+    /// Why, in words, where it is refused.
+    pub reason: Option<(Trouble, String)>,
+    /// What became of points so far.
+    pub tally: Tally,
+    /// Intervals that wait.
+    pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
+    /// Seconds since 1970 at which the oldest of them began.
+    pub oldest: Option<i64>,
+    /// Seconds since 1970 at which something was sent last.
+    pub last_success: Option<f64>,
+}
+
+/// What the holder of the Lease notes in it for its successor, as [`crate::lead`] passes it on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Noted {
+    /// The note that this process wrote last.
+    pub written: String,
+    /// The note that another process wrote last, as it was read.
+    pub read: String,
+}

@@ -15,6 +15,7 @@ pub mod lead;
 pub mod limit;
 pub mod scrape;
 pub mod serve;
+pub mod ship;
 pub mod store;
 
 /// The exporter's own metrics, shared by all stages.
@@ -27,6 +28,7 @@ pub struct Observe {
     pub(crate) lead: lead::Metrics,
     pub(crate) scrape: scrape::Metrics,
     pub(crate) serve: serve::Metrics,
+    pub(crate) ship: ship::Metrics,
     pub(crate) store: store::Metrics,
 }
 
@@ -42,6 +44,7 @@ impl Observe {
             lead: lead::Metrics::new(&registry),
             scrape: scrape::Metrics::new(&registry),
             serve: serve::Metrics::new(&registry),
+            ship: ship::Metrics::new(&registry),
             store: store::Metrics::new(&registry),
             registry,
         })

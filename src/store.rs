@@ -134,7 +134,10 @@ struct Inner {
     interner: Interner,
     nodes: HashMap<NodeName, Node, RandomState>,
     left: Left,
-    counters: Vec<Total>,
+    /// Gains of all nodes since this process began, by slot.
+    gained: Vec<Total>,
+    /// What they were when the cluster's counters last began at zero.
+    served_from: Vec<Total>,
     lost_bounds: Vec<u32>,
     /// The lines of the page stored last: what a node's first page probably looks like.
     template: Arc<Shape>,
@@ -147,7 +150,8 @@ impl Store {
     /// `--scrape.stale-after`.
     pub fn new(settings: &Settings, interval: f64, observe: Arc<Observe>) -> Store {
         let inner = Inner {
-            counters: vec![Total::default(); SLOTS.counters()],
+            gained: vec![Total::default(); SLOTS.counters()],
+            served_from: vec![Total::default(); SLOTS.counters()],
             lost_bounds: vec![0; FAMILIES.len()],
             ..Inner::default()
         };
@@ -232,7 +236,8 @@ impl Store {
     /// process that begins to serve them: what it counted before nobody saw.
     pub fn count_anew(&self) {
         let mut inner = self.lock();
-        inner.counters.fill(Total::default());
+        let inner = &mut *inner;
+        inner.served_from.clone_from(&inner.gained);
         inner.lost_bounds.fill(0);
         inner.generation += 1;
     }
@@ -277,7 +282,7 @@ impl Store {
         };
         let process = delta::process_of(entry.run.as_ref(), &sighting);
         let gains = delta::gains(entry.run.as_ref(), process, &page);
-        count(&mut inner.counters, &mut inner.lost_bounds, &page, &gains);
+        count(&mut inner.gained, &mut inner.lost_bounds, &page, &gains);
         self.observe.page_stored(&PageStored {
             lines: reading.samples,
             misses: reading.misses,
@@ -341,7 +346,8 @@ impl Store {
             nodes: Vec::new(),
             series: Arc::clone(inner.interner.series()),
             others: Arc::clone(inner.interner.others()),
-            counters: inner.counters.clone(),
+            counters: inner.gained.iter().zip(&inner.served_from).map(|(now, then)| now.less(then)).collect(),
+            gained: inner.gained.clone(),
             lost_bounds: inner.lost_bounds.clone(),
         };
         self.observe.interned(

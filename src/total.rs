@@ -41,6 +41,14 @@ impl Total {
         self.add_fraction(other.compensation);
     }
 
+    /// What is left of the sum when another is taken away.
+    pub fn less(mut self, other: &Total) -> Total {
+        self.whole = self.whole.saturating_sub(other.whole);
+        self.add_fraction(-other.fraction);
+        self.add_fraction(-other.compensation);
+        self
+    }
+
     /// The sum as a float.
     pub fn value(&self) -> f64 {
         self.whole as f64 + (self.fraction + self.compensation)
@@ -143,6 +151,8 @@ mod tests {
             left.merge(&right);
             let sum: i64 = a.iter().chain(&b).sum();
             prop_assert_eq!(written(&left, 1.0), sum.to_string());
+            let first: i64 = a.iter().sum();
+            prop_assert_eq!(written(&left.less(&right), 1.0), first.to_string());
         }
     }
 }

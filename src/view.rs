@@ -188,6 +188,8 @@ pub struct View {
     pub others: Arc<Vec<OtherFamily>>,
     /// The cluster's counters since this process began to count, by slot, in the sources' units.
     pub counters: Vec<Total>,
+    /// The same since this process began to scrape, whoever served meanwhile.
+    pub gained: Vec<Total>,
     /// Per catalogued family: bounds that some contributing histogram lacked (bit i: bound i).
     pub lost_bounds: Vec<u32>,
 }

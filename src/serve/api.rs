@@ -4,6 +4,7 @@
 
 use super::Shared;
 use super::params::{BadParam, number, pairs};
+use crate::mirror::{Drop, Trouble};
 use crate::model::{NodeState, TargetLabels};
 use crate::view::NodeView;
 use axum::Json;
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Nodes on a page where `per_page` does not say.
@@ -45,8 +47,86 @@ pub struct Status {
     /// Whether this process serves the scopes cluster and node now: not while hidden, before the first
     /// view, or while another process leads.
     pub serves_data: bool,
+    /// The CloudWatch mirror.
+    pub mirror: Mirror,
     /// HTTP connections that are open, this one included.
     pub connections: i64,
+}
+
+/// The CloudWatch mirror, as it tells of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Mirror {
+    /// The cluster's name in CloudWatch; `null` while it is not known.
+    pub cluster: Option<String>,
+    /// Where that name is from.
+    pub cluster_from: Option<String>,
+    /// Metrics that were sent in the last hour.
+    pub billed_metrics: usize,
+    /// About what that costs in a month; `null` before the first interval.
+    pub estimated_monthly_cost_dollars: Option<f64>,
+    /// The same in words.
+    pub estimate: Option<String>,
+    /// Those that were asked for; empty while the mirror is off.
+    pub outlets: Vec<MirrorOutlet>,
+}
+
+/// One outlet of the mirror.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MirrorOutlet {
+    /// `put`, `stdout`, `agent` or `logs`.
+    pub outlet: &'static str,
+    /// `waiting`, `leading`, `following` or `refused`.
+    pub state: &'static str,
+    /// While it is refused: why, as the label `reason`.
+    pub reason: Option<&'static str>,
+    /// The same in words.
+    pub reason_text: Option<String>,
+    /// Points that it took.
+    pub points_sent: u64,
+    /// Points that were sent and never answered for.
+    pub points_unconfirmed: u64,
+    /// Points that were not sent, by reason; only reasons that occurred.
+    pub points_dropped: BTreeMap<&'static str, u64>,
+    /// Intervals that wait.
+    pub queue_intervals: usize,
+    /// Their bytes.
+    pub queue_bytes: usize,
+    /// Unix seconds at which the oldest of them began.
+    pub oldest: Option<i64>,
+    /// Unix seconds at which points were last taken.
+    pub last_success: Option<f64>,
+}
+
+impl Mirror {
+    fn of(board: crate::observe::ship::Board) -> Mirror {
+        let (cluster, cluster_from) = board.cluster.unzip();
+        let (dollars, estimate) = board.cost.unzip();
+        let outlets = board.outlets.into_iter().map(|(sink, standing)| {
+            let (reason, reason_text) = standing.reason.unzip();
+            let dropped = Drop::ALL.into_iter().zip(standing.tally.dropped);
+            MirrorOutlet {
+                outlet: sink.as_str(),
+                state: standing.state.as_str(),
+                reason: reason.map(Trouble::as_str),
+                reason_text,
+                points_sent: standing.tally.sent,
+                points_unconfirmed: standing.tally.unconfirmed,
+                points_dropped: dropped.filter(|(_, n)| *n > 0).map(|(r, n)| (r.as_str(), n)).collect(),
+                queue_intervals: standing.waiting,
+                queue_bytes: standing.waiting_bytes,
+                oldest: standing.oldest,
+                last_success: standing.last_success,
+            }
+        });
+        Mirror {
+            cluster,
+            cluster_from,
+            billed_metrics: board.billed,
+            estimated_monthly_cost_dollars: dollars,
+            estimate,
+            outlets: outlets.collect(),
+        }
+    }
 }
 
 /// Nodes by state: disjoint, and together all that are known.
@@ -201,6 +281,7 @@ impl Shared {
             view,
             data_hidden: self.bodies.hidden(),
             serves_data: self.bodies.serves(),
+            mirror: Mirror::of(self.observe.mirror()),
             connections: self.observe.connections(),
         }
     }

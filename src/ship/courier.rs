@@ -1,0 +1,206 @@
+//! Sends what waits for one outlet. Comes in: a queue, the promise to lead, the cluster's name. Goes out:
+//! deliveries, and how the outlet stands. Never: a point of a process that does not lead, an interval that
+//! another process began to send.
+//!
+//! *Flow*: while this process leads, the oldest intervals are noted as begun, sent, and noted as settled.
+//! While another leads, what it has settled leaves the queue. *When it cannot keep up*: the queue gives up
+//! its oldest. *Stopping*: what waits is sent, as far as the time allows.
+
+use super::handover::Progress;
+use super::naming::Named;
+use super::notebook::Notebook;
+use super::outlet::{Delivery, Outlet};
+use super::queue::Queue;
+use crate::clock::Clock;
+use crate::mirror::{Interval, Sink, Standing, State, Tally, Trouble};
+use crate::observe::Observe;
+use crate::promise::Promise;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Intervals that are sent together after an outage: few requests, and little that is unconfirmed should
+/// the process end in the middle.
+const BATCH: usize = 60;
+
+/// The first pause after a failure, doubled with each further one up to [`LONGEST_PAUSE`], less up to half of it
+/// by chance.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// See [`FIRST_PAUSE`]: no longer than an interval, so that an outage ends with its end.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// While another process leads, or none: how often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A queue that the cutter fills and a courier empties.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+impl Shelf {
+    pub(super) fn new(most: usize) -> Shelf {
+        Shelf { queue: Mutex::new(Queue::new(most)), filled: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends an interval; how many points had to be given up for it.
+    pub(super) fn put(&self, interval: Arc<Interval>) -> u64 {
+        let given_up = self.lock().push(interval);
+        self.filled.notify_one();
+        given_up
+    }
+}
+
+/// What sends for one outlet.
+pub(super) struct Courier {
+    pub(super) sink: Sink,
+    pub(super) outlet: Outlet,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) promise: Arc<Promise>,
+    pub(super) notebook: Arc<Notebook>,
+    /// The cluster's name, once it is known; why it is not.
+    pub(super) cluster: watch::Receiver<Named>,
+    pub(super) clock: Clock,
+    pub(super) observe: Arc<Observe>,
+    /// `None` before the first time of leading.
+    pub(super) term: Option<u64>,
+    pub(super) pause: Duration,
+    pub(super) standing: Standing,
+}
+
+impl Courier {
+    /// Runs until it is cancelled, and then for `drain` at most.
+    pub(super) async fn run(mut self, cancel: CancellationToken, drain: Duration) {
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                // A notice is kept for whoever comes late.
+                () = self.shelf.filled.notified(), if next <= Instant::now() => {}
+                () = sleep_until(next.max(Instant::now() + LOOK / 2)) => {}
+            }
+            // What is under way when the end comes is finished: dropped, it would be unconfirmed.
+            let trouble = self.turn().await;
+            next = if trouble { self.later() } else { Instant::now() };
+        }
+        let end = Instant::now() + drain;
+        while self.shelf.lock().front().is_some() && self.leads() && Instant::now() < end {
+            match timeout_at(end, self.turn()).await {
+                Ok(true) => sleep_until(end.min(Instant::now() + FIRST_PAUSE)).await,
+                Ok(false) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.promise.holds(self.promise.term(), self.clock.uptime())
+    }
+
+    fn later(&mut self) -> Instant {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Instant::now() + pause.mul_f64(1.0 - fastrand::f64() / 2.0)
+    }
+
+    /// One look at what is to be done; whether that failed.
+    async fn turn(&mut self) -> bool {
+        let term = self.promise.term();
+        if !self.leads() {
+            self.follow();
+            return false;
+        }
+        if self.term != Some(term) {
+            self.take_over();
+            self.term = Some(term);
+        }
+        let batch = self.shelf.lock().send(BATCH);
+        let Some(last) = batch.last().map(|interval| interval.start) else {
+            let state = match self.standing.state {
+                State::Off | State::Waiting => State::Waiting,
+                _ => State::Leading,
+            };
+            self.stands(state, None);
+            return false;
+        };
+        let delivery = self.deliver(&batch, last).await;
+        self.shelf.lock().sent(delivery.settled);
+        if let Some(last) = delivery.settled.checked_sub(1).and_then(|at| batch.get(at)) {
+            let settled = last.start;
+            self.notebook.settled(self.sink, Progress { settled, begun: settled });
+        }
+        self.observe.mirror_points(self.sink, &delivery.tally);
+        if delivery.tally.sent > 0 {
+            self.standing.last_success = Some(self.clock.now().unix);
+        }
+        match delivery.trouble {
+            None => {
+                self.pause = FIRST_PAUSE;
+                self.stands(State::Leading, None);
+                false
+            }
+            Some((trouble, words)) => {
+                self.observe.mirror_failed(self.sink, trouble, &words);
+                self.stands(State::Refused, Some((trouble, words)));
+                true
+            }
+        }
+    }
+
+    async fn deliver(&mut self, batch: &[Arc<Interval>], last: i64) -> Delivery {
+        let cluster = self.cluster.borrow().clone();
+        let cluster = match cluster {
+            Ok(cluster) => cluster,
+            Err(words) => {
+                return Delivery { trouble: Some((Trouble::Identity, words)), ..Delivery::default() };
+            }
+        };
+        let before = batch.first().map_or(last, |interval| interval.start - 1);
+        self.notebook.begun(self.sink, Progress { settled: before, begun: last }).await;
+        // Noting may have taken its time.
+        if !self.leads() {
+            return Delivery::default();
+        }
+        let now = self.clock.now().unix as i64;
+        self.outlet.send(batch, &cluster, now).await
+    }
+
+    /// What the holder has settled is done with. What it began is kept, should it never settle it.
+    fn follow(&mut self) {
+        if let Some(theirs) = self.notebook.theirs(self.sink) {
+            self.shelf.lock().settle(theirs.settled);
+        }
+        self.stands(State::Following, None);
+    }
+
+    /// What the one before began to send may have arrived.
+    fn take_over(&mut self) {
+        let Some(theirs) = self.notebook.take_over(self.sink) else { return };
+        let mut shelf = self.shelf.lock();
+        shelf.settle(theirs.settled);
+        let begun = shelf.settle(theirs.begun);
+        drop(shelf);
+        let unconfirmed = begun.iter().map(|interval| interval.points() as u64).sum();
+        self.observe.mirror_points(self.sink, &Tally { unconfirmed, ..Tally::default() });
+    }
+
+    fn stands(&mut self, state: State, reason: Option<(Trouble, String)>) {
+        let shelf = self.shelf.lock();
+        let (waiting, waiting_bytes) = shelf.size();
+        let oldest = shelf.front();
+        drop(shelf);
+        let now = Standing { state, reason, waiting, waiting_bytes, oldest, ..self.standing.clone() };
+        if now != self.standing || oldest.is_some() {
+            self.standing = now.clone();
+            self.observe.mirror_stands(self.sink, self.clock.now().unix, now);
+        }
+    }
+}

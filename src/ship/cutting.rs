@@ -1,0 +1,205 @@
+//! Intervals, as they end. Comes in: the store's view at the end of each. Goes out: points, onto the shelves
+//! of the outlets, and what they cost. Never: an interval of which nothing is known: where no node answered
+//! there is nothing to say.
+
+use super::cost::{Cap, Estimate, Traffic};
+use super::courier::Shelf;
+use super::cut::{Cut, Cutter};
+use super::emf::{Heading, Writer};
+use super::limits;
+use super::series::{self, Wanted};
+use super::settings::Plan;
+use crate::clock::Clock;
+use crate::mirror::{Drop, Interval, Sink, Tally};
+use crate::observe::Observe;
+use crate::store::Store;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Whose names points have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// cni-metrics-helper's.
+    Helper,
+    /// Those of `/metrics`.
+    Own,
+}
+
+impl Dialect {
+    /// The one of an outlet.
+    pub(super) fn of(sink: Sink, is_shard: bool) -> Dialect {
+        // The helper's figures are of the whole cluster, and a shard knows a part.
+        if sink == Sink::Put && !is_shard { Dialect::Helper } else { Dialect::Own }
+    }
+
+    /// The namespace, where none is given.
+    pub(super) fn namespace(self) -> &'static str {
+        match self {
+            Dialect::Helper => "Kubernetes",
+            Dialect::Own => "VpcCni",
+        }
+    }
+
+    /// The dimension that holds the cluster's name.
+    pub(super) fn dimension(self) -> &'static str {
+        match self {
+            Dialect::Helper => "CLUSTER_ID",
+            Dialect::Own => "ClusterName",
+        }
+    }
+}
+
+/// What one interval sends, ready for the outlets.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) helper: Option<Arc<Interval>>,
+    pub(super) own: Option<Arc<Interval>>,
+    /// Points over the cap.
+    pub(super) over: u64,
+    pub(super) billed: usize,
+    pub(super) estimate: Estimate,
+}
+
+/// Makes parcels of views.
+#[derive(Debug)]
+pub(super) struct Packer {
+    sinks: Vec<Sink>,
+    is_shard: bool,
+    wanted: Wanted,
+    namespace: Option<String>,
+    seconds: f64,
+    cap: Cap,
+    /// For measuring: what an event of ours is long.
+    scratch: (Writer, Vec<u8>),
+}
+
+impl Packer {
+    pub(super) fn new(plan: &Plan) -> Packer {
+        let namespace = plan.namespace(Dialect::Own);
+        let scratch = Writer::new(&Heading {
+            namespace: namespace.clone(),
+            cluster: (Dialect::Own.dimension().to_owned(), "a-cluster-of-mine".to_owned()),
+            log_group: "/aws/eks/a-cluster-of-mine".to_owned(),
+            log_stream: None,
+            max_event_bytes: super::emf::EVENT_BYTES,
+        });
+        Packer {
+            sinks: plan.to.iter().map(|to| to.sink()).collect(),
+            is_shard: plan.is_shard,
+            wanted: Wanted { labels: plan.dimensions.clone(), nodes: plan.node_metrics.clone() },
+            namespace: plan.namespace.clone(),
+            seconds: plan.interval.as_secs_f64(),
+            cap: Cap::new(plan.most_billed),
+            scratch: (scratch, Vec::new()),
+        }
+    }
+
+    pub(super) fn pack(&mut self, cut: &Cut) -> Parcel {
+        let mut over = 0;
+        let mut of = |dialect: Dialect, sinks: &[Sink], cap: &mut Cap| {
+            let wanted = sinks.iter().any(|sink| Dialect::of(*sink, self.is_shard) == dialect);
+            wanted.then(|| {
+                let groups = match dialect {
+                    Dialect::Helper => series::helper(&cut.view),
+                    Dialect::Own => series::own(&cut.view, &self.wanted),
+                };
+                let mut interval = Interval { start: cut.start, groups };
+                let namespace = self.namespace.as_deref().unwrap_or(dialect.namespace());
+                over += cap.apply(namespace, &mut interval);
+                Arc::new(interval)
+            })
+        };
+        // The helper's names first: they are the ones that alarms know.
+        let helper = of(Dialect::Helper, &self.sinks, &mut self.cap);
+        let own = of(Dialect::Own, &self.sinks, &mut self.cap);
+        let traffic = self.traffic(helper.as_deref(), own.as_deref());
+        let billed = self.cap.billed();
+        let estimate = Estimate::of(billed, traffic, self.seconds);
+        Parcel { helper, own, over, billed, estimate }
+    }
+
+    fn traffic(&mut self, helper: Option<&Interval>, own: Option<&Interval>) -> Traffic {
+        let mut traffic = Traffic::default();
+        for sink in &self.sinks {
+            let interval = match Dialect::of(*sink, self.is_shard) {
+                Dialect::Helper => helper,
+                Dialect::Own => own,
+            };
+            let Some(interval) = interval else { continue };
+            if *sink == Sink::Put {
+                traffic.requests += interval.points().div_ceil(limits::PUT_METRICS) as u64;
+            } else {
+                let (writer, out) = &mut self.scratch;
+                out.clear();
+                writer.write(interval, out);
+                // Each event is billed with 26 bytes besides its own.
+                let events = out.iter().filter(|b| **b == b'\n').count();
+                traffic.log_bytes += (out.len() + 25 * events) as u64;
+            }
+        }
+        traffic
+    }
+}
+
+/// Cuts until it is dropped.
+pub(super) struct Cutting {
+    pub(super) packer: Packer,
+    pub(super) cutter: Cutter,
+    pub(super) store: Arc<Store>,
+    pub(super) shelves: Vec<(Sink, Arc<Shelf>)>,
+    pub(super) observe: Arc<Observe>,
+    pub(super) most_billed: usize,
+    pub(super) is_shard: bool,
+}
+
+impl Cutting {
+    pub(super) async fn run(&mut self, clock: Clock) {
+        let mut first = true;
+        loop {
+            let Some(cut) = next(&mut self.cutter, &self.store, clock, self.is_shard).await else {
+                continue;
+            };
+            if !cut.covered {
+                continue;
+            }
+            let parcel = self.packer.pack(&cut);
+            if parcel.over > 0 {
+                self.observe.mirror_capped(self.most_billed, parcel.over);
+            }
+            let words = parcel.estimate.to_string();
+            self.observe.mirror_costs(parcel.billed, parcel.estimate.total(), &words, first);
+            first = false;
+            for (sink, shelf) in &self.shelves {
+                let dialect = Dialect::of(*sink, self.is_shard);
+                let interval = match dialect {
+                    Dialect::Helper => &parcel.helper,
+                    Dialect::Own => &parcel.own,
+                };
+                let Some(interval) = interval else { continue };
+                let mut tally = Tally::default();
+                tally.drop(Drop::QueueFull, shelf.put(Arc::clone(interval)));
+                self.observe.mirror_points(*sink, &tally);
+            }
+            if parcel.over > 0 {
+                // Counted once, for the outlet that the last ones were for.
+                let sink = self.shelves.last().map_or(Sink::Put, |(sink, _)| *sink);
+                let mut tally = Tally::default();
+                tally.drop(Drop::Cap, parcel.over);
+                self.observe.mirror_points(sink, &tally);
+            }
+        }
+    }
+}
+
+/// The interval that ends next, once it has ended.
+pub(super) async fn next(
+    cutter: &mut Cutter,
+    store: &Store,
+    clock: Clock,
+    is_shard: bool,
+) -> Option<Cut> {
+    sleep(Duration::from_secs_f64(cutter.remaining(clock.now().unix))).await;
+    let view = store.view(clock.now());
+    cutter.cut(crate::view::View { is_shard, ..view })
+}

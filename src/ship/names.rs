@@ -1,0 +1,81 @@
+//! What we send to CloudWatch besides the names of `/metrics` and cni-metrics-helper's, which stand with
+//! their families: a table. Never: a value.
+
+use crate::catalog::{FAMILIES, PUBLISHED, Unit as Base};
+use crate::mirror::Unit;
+use crate::model::Kind;
+use crate::view::NodeView;
+
+/// A metric whose values are those of many nodes: average, extremes and percentiles for the price of one.
+#[derive(Debug)]
+pub(super) struct PerNode {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Its unit.
+    pub(super) unit: Unit,
+    /// A node's value, if it has one.
+    pub(super) value: fn(&NodeView) -> Option<f64>,
+    /// What it says.
+    pub(super) help: &'static str,
+}
+
+/// Beside the helper's names.
+pub(super) const PER_NODE: [PerNode; 3] = [
+    PerNode {
+        name: "assignIPAddressesPerNode",
+        unit: Unit::Count,
+        value: NodeView::assigned,
+        help: "Pod addresses in use, over the nodes.",
+    },
+    PerNode {
+        name: "totalIPAddressesPerNode",
+        unit: Unit::Count,
+        value: NodeView::total,
+        help: "Pod addresses attached, over the nodes.",
+    },
+    PerNode {
+        name: "ipUtilizationPerNode",
+        unit: Unit::Percent,
+        value: percent,
+        help: "Pod addresses in use as a share of what the node can have at most, over the nodes.",
+    },
+];
+
+/// In the place of the histogram of that name.
+pub(super) const UTILIZATION: PerNode = PerNode {
+    name: "vpccni_cluster_node_ip_utilization",
+    unit: Unit::None,
+    value: ratio,
+    help: "IPv4 nodes by addresses in use as a share of what the node can have at most.",
+};
+
+/// The one of our node families that may be mirrored.
+pub(super) const NODE_SUCCESS: &str = "vpccni_node_scrape_success";
+
+fn ratio(node: &NodeView) -> Option<f64> {
+    let (assigned, max) = (node.assigned()?, node.max()?);
+    (max > 0.0).then(|| assigned / max)
+}
+
+fn percent(node: &NodeView) -> Option<f64> {
+    ratio(node).map(|ratio| ratio * 100.0)
+}
+
+/// Names that `--mirror.node-metrics` may list: ipamd's gauges that count something, and whether a node
+/// answers.
+pub(super) fn node_metrics() -> impl Iterator<Item = &'static str> {
+    let gauges = FAMILIES.iter().filter(|f| f.kind == Kind::Gauge && f.unit == Base::Count);
+    gauges.map(|family| family.name).chain([NODE_SUCCESS])
+}
+
+/// Labels of the cluster scope that `--mirror.dimensions` may list: all but the one that tells buckets
+/// apart.
+pub(super) fn labels() -> Vec<&'static str> {
+    let of_families = FAMILIES.iter().filter_map(|f| f.cluster.as_ref());
+    let of_families = of_families.flat_map(|c| c.labels).map(|label| label.name);
+    let own = PUBLISHED.iter().filter(|p| p.scope == "cluster").flat_map(|p| p.labels).copied();
+    let mut labels: Vec<&str> = of_families.chain(own).chain(["ip_family"]).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels
+}

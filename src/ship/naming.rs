@@ -1,0 +1,65 @@
+//! The cluster's name, until it is known. Comes in: what was given, the nodes' labels, and what AWS says
+//! of this instance. Goes out: the name, once; until then why there is none. Never: a default: two clusters
+//! under one name are worse than none.
+
+use crate::observe::Observe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Between two questions; doubled each time up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// See [`FIRST_PAUSE`]: tags and rights are given by people.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The name, or why it is not known.
+pub(super) type Named = Result<Arc<str>, String>;
+
+/// Asks until it is known, and then waits for good.
+pub(super) async fn name(
+    given: Option<String>,
+    mut labelled: watch::Receiver<Option<Arc<str>>>,
+    named: watch::Sender<Named>,
+    observe: Arc<Observe>,
+) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let label = labelled.borrow_and_update().clone();
+        match ask(given.as_deref(), label.as_deref()).await {
+            Ok((name, from)) => {
+                observe.mirror_named(&name, &from);
+                named.send_replace(Ok(name.into()));
+                return std::future::pending().await;
+            }
+            Err(words) => {
+                observe.mirror_unnamed(&words);
+                named.send_replace(Err(words));
+            }
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            Ok(()) = labelled.changed() => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(feature = "aws")]
+async fn ask(given: Option<&str>, label: Option<&str>) -> Result<(String, String), String> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs() as i64);
+    let aws = super::aws::Aws::new();
+    let known = super::identity::cluster(&aws, given, label, now).await;
+    known.map(|known| (known.name, known.source.to_string())).map_err(|unknown| unknown.to_string())
+}
+
+#[cfg(not(feature = "aws"))]
+async fn ask(given: Option<&str>, label: Option<&str>) -> Result<(String, String), String> {
+    let from = |name: Option<&str>, from: &str| Some((name?.to_owned(), from.to_owned()));
+    from(given, "--cluster.name").or_else(|| from(label, "the labels of the nodes")).ok_or_else(|| {
+        "set --cluster.name or AWS_CLUSTER_ID (no label of the nodes says it, and this build has no AWS API)"
+            .to_owned()
+    })
+}

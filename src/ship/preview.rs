@@ -1,0 +1,104 @@
+//! What one interval would send, without sending it. Comes in: the store's view at the end of the next
+//! interval. Goes out: text: events, requests, what is billed and about what it costs. Never: a request.
+
+use super::cut::Cutter;
+use super::cutting::{self, Dialect, Packer};
+use super::emf::{EVENT_BYTES, Heading, STDOUT_EVENT_BYTES, Writer};
+use super::settings::{Plan, To};
+use crate::clock::Clock;
+use crate::mirror::{Interval, Sink, Value};
+use crate::store::Store;
+use serde_json::json;
+use std::fmt::Write;
+use tokio::sync::watch;
+
+/// Waits for the end of the next whole interval in which a node answered; `None` where the service ends
+/// before.
+pub async fn interval(
+    plan: &Plan,
+    store: &Store,
+    clock: Clock,
+    mut ready: watch::Receiver<bool>,
+) -> Option<String> {
+    ready.wait_for(|ready| *ready).await.ok()?;
+    let mut packer = Packer::new(plan);
+    let mut cutter = Cutter::new(plan.seconds());
+    // The first one began before we did.
+    cutter.cut(store.view(clock.now()));
+    let cut = loop {
+        let next = cutting::next(&mut cutter, store, clock, plan.is_shard).await;
+        if let Some(cut) = next.filter(|cut| cut.covered) {
+            break cut;
+        }
+    };
+    let parcel = packer.pack(&cut);
+    let name = plan.cluster.as_deref().unwrap_or("(the name that labels or tags tell)");
+    let mut out = String::new();
+    for to in &plan.to {
+        let dialect = Dialect::of(to.sink(), plan.is_shard);
+        let interval = match dialect {
+            Dialect::Helper => &parcel.helper,
+            Dialect::Own => &parcel.own,
+        };
+        let Some(interval) = interval else { continue };
+        let text = if to.sink() == Sink::Put {
+            requests(interval, &plan.namespace(dialect), dialect.dimension(), name)
+        } else {
+            events(interval, plan, to, name)
+        };
+        out.push_str(&text);
+    }
+    let billed = parcel.billed;
+    // Writing to a String cannot fail.
+    let _: std::fmt::Result = write!(
+        out,
+        "\n{billed} metrics billed (--mirror.max-billed-metrics={}), {} left out: {}\n",
+        plan.most_billed, parcel.over, parcel.estimate
+    );
+    Some(out)
+}
+
+fn events(interval: &Interval, plan: &Plan, to: &To, cluster: &str) -> String {
+    let usual = if *to == To::Stdout { STDOUT_EVENT_BYTES } else { EVENT_BYTES };
+    let log_group = match to {
+        To::Logs { group, .. } => group.clone(),
+        _ => format!("/vpc-cni-exporter/{cluster}"),
+    };
+    let mut writer = Writer::new(&Heading {
+        namespace: plan.namespace(Dialect::Own),
+        cluster: (Dialect::Own.dimension().to_owned(), cluster.to_owned()),
+        log_group,
+        log_stream: None,
+        max_event_bytes: plan.max_event_bytes.unwrap_or(usual),
+    });
+    let mut out = Vec::new();
+    writer.write(interval, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// PutMetricData's data, as JSON, one a line.
+fn requests(interval: &Interval, namespace: &str, dimension: &str, cluster: &str) -> String {
+    let mut out = String::new();
+    for group in &interval.groups {
+        let own = std::iter::once((dimension, cluster));
+        let more = group.dimensions.iter().map(|(name, value)| (&**name, &**value));
+        let dimensions: serde_json::Map<String, serde_json::Value> =
+            own.chain(more).map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        for point in &group.points {
+            let mut datum = json!({
+                "Namespace": namespace, "MetricName": point.name, "Dimensions": dimensions,
+                "Timestamp": interval.start, "Unit": point.unit.as_str(),
+            });
+            match &point.value {
+                Value::Number(value) => datum["Value"] = json!(value),
+                Value::Distribution(all) => {
+                    let all = super::distribution::fit(all, super::limits::PUT_VALUES);
+                    datum["Values"] = json!(all.values);
+                    datum["Counts"] = json!(all.counts);
+                }
+            }
+            let _: std::fmt::Result = writeln!(out, "{datum}");
+        }
+    }
+    out
+}
