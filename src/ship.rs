@@ -3,7 +3,11 @@
 //! what is served, a point of a process that does not lead.
 
 #[allow(dead_code, reason = "wired by ship.rs")]
+mod agent;
+#[allow(dead_code, reason = "wired by ship.rs")]
 mod distribution;
 pub mod emf;
 pub(crate) mod limits;
 mod outlet;
+#[allow(dead_code, reason = "wired by ship.rs")]
+mod stdout;
