@@ -13,6 +13,7 @@
 mod cli;
 mod config;
 mod conformance;
+mod emf;
 mod floors;
 mod golden;
 mod readme;
