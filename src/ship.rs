@@ -2,6 +2,24 @@
 //! store at the ends of intervals. Goes out: Embedded Metric Format and PutMetricData. Never: a delay of
 //! what is served, a point of a process that does not lead.
 
+#[cfg(feature = "aws")]
+#[allow(dead_code, reason = "wired by ship.rs")]
+mod aws;
+mod distribution;
+#[cfg(all(test, feature = "aws"))]
+mod double_tests;
 pub mod emf;
+#[cfg(feature = "aws")]
+#[allow(dead_code, reason = "wired by ship.rs")]
+mod identity;
 pub(crate) mod limits;
+#[cfg(feature = "aws")]
+#[allow(dead_code, reason = "wired by ship.rs")]
+mod logs;
 mod outlet;
+#[cfg(feature = "aws")]
+#[allow(dead_code, reason = "wired by ship.rs")]
+mod parcel;
+#[cfg(feature = "aws")]
+#[allow(dead_code, reason = "wired by ship.rs")]
+mod put;

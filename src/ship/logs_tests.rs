@@ -1,0 +1,1 @@
+//! What Logs is asked.
