@@ -5,6 +5,7 @@
 #[cfg(feature = "aws")]
 #[allow(dead_code, reason = "wired by ship.rs")]
 mod aws;
+#[allow(dead_code, reason = "wired by ship.rs")]
 mod distribution;
 #[cfg(all(test, feature = "aws"))]
 mod double_tests;

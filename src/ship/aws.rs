@@ -163,18 +163,17 @@ where
     if connecting.is_some_and(hyper_util::client::legacy::Error::is_connect) {
         return Fault::NotTaken(Trouble::Unreachable, format!("no connection: {words}"));
     }
-    match error {
-        // The last word before bytes are written. What went wrong before that is told by `Begun`.
-        _ if begun.seen() => {
-            Fault::Unconfirmed(format!("sent, but not answered, and not sent again: {words}"))
-        }
-        SdkError::TimeoutError(_) => {
-            Fault::NotTaken(Trouble::Credentials, format!("no AWS credentials in time: {words}"))
-        }
-        _ => Fault::NotTaken(
-            Trouble::Refused,
-            format!("{} cannot be asked for: {words}", right.action),
-        ),
+    if begun.seen() {
+        return Fault::Unconfirmed(format!("sent, but not answered, and not sent again: {words}"));
+    }
+    // Before anything is sent stand the request's making, its credentials and its endpoint. Only
+    // credentials may take their time.
+    let made = matches!(error, SdkError::ConstructionFailure(_)) || words.contains("endpoint");
+    if made {
+        let words = format!("{} cannot be asked for: {words}", right.action);
+        Fault::NotTaken(Trouble::Refused, words)
+    } else {
+        Fault::NotTaken(Trouble::Credentials, format!("no AWS credentials: {words}"))
     }
 }
 

@@ -81,13 +81,7 @@ pub(super) async fn cluster(
         let words = "AWS_EC2_METADATA_DISABLED switches the instance metadata service off";
         return Err(Unknown(words.to_owned()));
     }
-    let provider = ProviderConfig::without_region().with_http_client(aws.http());
-    let imds = imds::Client::builder()
-        .configure(&provider)
-        .connect_timeout(METADATA)
-        .read_timeout(METADATA)
-        .max_attempts(1)
-        .build();
+    let imds = metadata_client(aws).build();
     let asked = Box::pin(by_instance(aws, &imds, &variable, now));
     match tokio::time::timeout(ALL, asked).await {
         Ok(answer) => answer,
@@ -101,6 +95,16 @@ fn without_asking(given: Option<&str>, labels: Option<&str>) -> Option<Identity>
         let name = name?.trim();
         (!name.is_empty()).then(|| Identity { name: name.to_owned(), source })
     })
+}
+
+/// Tried once: whoever needs the name asks again.
+fn metadata_client(aws: &Aws) -> imds::client::Builder {
+    let provider = ProviderConfig::without_region().with_http_client(aws.http());
+    imds::Client::builder()
+        .configure(&provider)
+        .connect_timeout(METADATA)
+        .read_timeout(METADATA)
+        .max_attempts(1)
 }
 
 /// What the instance's tags say.
