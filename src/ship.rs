@@ -13,6 +13,7 @@ pub mod emf;
 #[cfg(feature = "aws")]
 #[allow(dead_code, reason = "wired by ship.rs")]
 mod identity;
+#[allow(dead_code, reason = "wired by ship.rs")]
 pub(crate) mod limits;
 #[cfg(feature = "aws")]
 #[allow(dead_code, reason = "wired by ship.rs")]

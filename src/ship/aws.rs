@@ -138,6 +138,10 @@ pub(super) struct Right {
     pub(super) action: &'static str,
     /// What else the operator should look at.
     pub(super) hint: String,
+    /// Parameters that all points share: where one of these is invalid, no point is to blame.
+    pub(super) shared: &'static [&'static str],
+    /// The flag that those come from.
+    pub(super) flag: &'static str,
 }
 
 /// What an error of a call means.
@@ -200,7 +204,15 @@ fn answered(right: &Right, status: u16, code: &str, said: &str) -> Fault {
         | "InvalidFormatFault"
         | "SerializationException"
         | "ValidationError"
-        | "ValidationException" => return Fault::Invalid(format!("{action} was refused: {said}")),
+        | "ValidationException" => {
+            let words = format!("{action} was refused: {said}");
+            let shared = right.shared.iter().any(|parameter| said.contains(parameter));
+            return if shared {
+                not_taken(Trouble::Refused, format!("{words} (from {})", right.flag))
+            } else {
+                Fault::Invalid(words)
+            };
+        }
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" => {
             return forbidden(&said);
         }
@@ -275,7 +287,8 @@ pub(super) fn words(error: &(dyn Error + 'static)) -> String {
         let said = error.to_string();
         // The SDK's outermost words name a stage of its own alone.
         let stage = matches!(&*said, "dispatch failure" | "service error" | "io error" | "other");
-        if !words.contains(&said) && !(stage && error.source().is_some()) {
+        let repeats = words.contains(&said) || (stage && error.source().is_some());
+        if !repeats {
             if !words.is_empty() {
                 words.push_str(": ");
             }
@@ -308,7 +321,8 @@ mod tests {
     use super::*;
 
     fn right() -> Right {
-        Right { action: "logs:PutLogEvents", hint: " on the group".to_owned() }
+        let hint = " on the group".to_owned();
+        Right { action: "logs:PutLogEvents", hint, shared: &["logGroupName"], flag: "--mirror.to" }
     }
 
     #[test]
@@ -344,5 +358,15 @@ mod tests {
         let denied = answered(&right(), 403, "AccessDenied", "no\nway");
         let words = "allow logs:PutLogEvents on the group: no way".to_owned();
         assert_eq!(denied, Fault::NotTaken(Trouble::Forbidden, words));
+    }
+    #[test]
+    fn no_point_is_to_blame_for_what_all_share() {
+        let said = "Value at 'logGroupName' failed";
+        let words =
+            "logs:PutLogEvents was refused: Value at 'logGroupName' failed (from --mirror.to)";
+        assert_eq!(
+            answered(&right(), 400, "InvalidParameterException", said),
+            Fault::NotTaken(Trouble::Refused, words.to_owned())
+        );
     }
 }

@@ -1,6 +1,11 @@
 //! A stand-in for AWS that speaks bytes. Comes in: what to answer to each request. Goes out: what was
 //! asked. Never: a thing that AWS would not do on a bad day.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on ends by panicking; clippy does not see that this is for tests"
+)]
+
 use super::aws::Aws;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;

@@ -35,6 +35,10 @@ pub(crate) const RETENTION_DAYS: [u16; 22] = [
 /// What makes newline-ended events of an interval, and says what became of its points.
 pub(super) type Encode<'a> = &'a mut (dyn FnMut(&Interval, &mut Vec<u8>) -> Tally + Send);
 
+/// What names the place of all events, and where it is from.
+const SHARED: &[&str] = &["logGroupName", "logStreamName"];
+const FLAG: &str = "--mirror.to";
+
 /// CloudWatch Logs as an outlet.
 #[derive(Debug)]
 pub(super) struct Logs {
@@ -62,7 +66,7 @@ impl Logs {
     /// An outlet into this stream of this group. Nothing is asked for yet.
     pub(super) fn new(aws: Arc<Aws>, group: String, stream: String, retention_days: u16) -> Logs {
         let hint = format!(" on log group {group}");
-        let right = Right { action: "logs:PutLogEvents", hint };
+        let right = Right { action: "logs:PutLogEvents", hint, shared: SHARED, flag: FLAG };
         let (ledger, warning) = (Ledger::default(), None);
         let retention_due = false;
         Logs {
@@ -240,7 +244,8 @@ impl Logs {
     }
 
     fn right_to(&self, action: &'static str, otherwise: &str) -> Right {
-        Right { action, hint: format!(" on log group {}, or {otherwise}", self.group) }
+        let hint = format!(" on log group {}, or {otherwise}", self.group);
+        Right { action, hint, shared: SHARED, flag: FLAG }
     }
 
     /// What fits into one request, in whole intervals unless the first alone is too much. After a request

@@ -38,7 +38,9 @@ impl Put {
             " (and {namespace:?}, which is --mirror.namespace, where the policy has a condition on \
              cloudwatch:namespace)"
         );
-        let right = Right { action: "cloudwatch:PutMetricData", hint };
+        let flag = "--mirror.namespace";
+        let right =
+            Right { action: "cloudwatch:PutMetricData", hint, shared: &["Namespace"], flag };
         Put { aws, client: None, namespace, right, ledger: Ledger::default() }
     }
 

@@ -55,7 +55,7 @@ pub(super) fn read(text: &str) -> Option<Element> {
 fn name_of(tag: &str) -> Option<String> {
     let name = tag.split_ascii_whitespace().next()?;
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
-    (tag.starts_with(name) && name.chars().all(plain) && tag.matches('"').count() % 2 == 0)
+    (tag.starts_with(name) && name.chars().all(plain) && tag.matches('"').count().is_multiple_of(2))
         .then(|| name.to_owned())
 }
 
