@@ -1,9 +1,10 @@
-//! Tests that need real parts: Prometheus, promtool, prometheus-client, an API server. `./test` builds
+//! Tests that need real parts: Prometheus, promtool, prometheus-client, an API server, moto. `./test` builds
 //! these and names them in variables; `./test --quick` passes this module over. Never: a test that passes where
 //! its part is missing.
 
 use std::path::PathBuf;
 
+mod aws;
 mod cluster;
 mod pipeline;
 mod prometheus;
