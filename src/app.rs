@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::{discover, scrape};
 use anyhow::{Context, anyhow};
 use elect::{Elect, Myself};
+use mirroring::Mirroring;
 use publish::Publisher;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 mod command;
 mod elect;
+mod mirroring;
 mod publish;
 
 pub use command::{catalog, main};
@@ -63,9 +65,40 @@ impl Service {
     /// # Errors
     /// When a stage ends though nobody asked it to.
     pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        self.until(cancel, None).await
+    }
+
+    /// Runs until the mirror's next interval has ended, and tells what it would send.
+    ///
+    /// # Errors
+    /// As [`Service::run`]; and when nothing is to be mirrored, or the service is stopped before.
+    pub async fn preview(self, cancel: CancellationToken) -> anyhow::Result<String> {
+        if self.config.mirror.is_none() {
+            return Err(anyhow!("nothing is mirrored: see --mirror.to and USE_CLOUDWATCH"));
+        }
+        let config = Config { election: false, ..self.config };
+        let preview = Service { config, ..self };
+        let (tx, rx) = oneshot::channel();
+        preview.until(cancel, Some(tx)).await?;
+        rx.await.context("stopped before an interval had ended")
+    }
+
+    /// `preview` is told what the mirror would send, and ends the run.
+    async fn until(
+        self,
+        cancel: CancellationToken,
+        preview: Option<oneshot::Sender<String>>,
+    ) -> anyhow::Result<()> {
         let Service { config, bound, observe, clock } = self;
         let Config {
-            service, targets: fixed, deadline, publish_interval, hide_data, shard, ..
+            service,
+            targets: fixed,
+            deadline,
+            publish_interval,
+            hide_data,
+            shard,
+            mirror,
+            ..
         } = config;
         let client = if config.kubernetes || config.election {
             Some(service.kube.client(config.in_cluster).await?)
@@ -105,8 +138,17 @@ impl Service {
             hide_data,
             clock,
             Arc::clone(&detail),
-            promise,
+            Arc::clone(&promise),
         );
+        let mirroring = Mirroring {
+            plan: mirror,
+            store: Arc::clone(&store),
+            promise: Arc::clone(&promise),
+            ready: ready.subscribe(),
+            clock,
+            observe: Arc::clone(&observe),
+            drain: service.web.shutdown_timeout,
+        };
         let (targets_tx, targets) = watch::channel(Arc::new(Targets::default()));
         let (rounds_tx, rounds) = watch::channel(Rounds::default());
 
@@ -148,6 +190,8 @@ impl Service {
             inner.clone(),
         ));
         let stop = CancellationToken::new();
+        let is_preview = preview.is_some();
+        let mut mirroring = mirroring.start(preview, stop.clone());
         let serving = tokio::spawn(bound.serve(shared, stop.clone()));
         tokio::pin!(serving);
         let ended = |stage: &str| anyhow!("the stage {stage} ended unexpectedly; the log says why");
@@ -157,12 +201,18 @@ impl Service {
             _ = scraping => Err(ended("scrape")),
             _ = discovering => Err(ended("discover")),
             _ = &mut electing => Err(ended("lead")),
+            // The preview ends by itself.
+            _ = &mut mirroring => if is_preview { Ok(()) } else { Err(ended("ship")) },
             _ = &mut serving => return Err(ended("serve")),
         };
         observe.stopping();
         stop.cancel();
         // A panic in the server has been told; there is nothing left to wait for.
         drop(serving.await);
+        // What waits is sent while the Lease is still held.
+        if !mirroring.is_finished() {
+            drop(mirroring.await);
+        }
         inner.cancel();
         elect::ended(electing).await;
         result

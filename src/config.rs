@@ -261,7 +261,11 @@ impl Config {
             let to = &mut service.mirror.to;
             if on && !to.contains(&ship::settings::To::Put) {
                 if !cfg!(feature = "aws") {
-                    return Err(error("USE_CLOUDWATCH", &value, "this build has no AWS API (feature aws): no or false is allowed; --mirror.to=emf+stdout: works"));
+                    return Err(error(
+                        "USE_CLOUDWATCH",
+                        &value,
+                        "this build has no AWS API (feature aws): no or false is allowed; --mirror.to=emf+stdout: works",
+                    ));
                 }
                 to.push(ship::settings::To::Put);
             }

@@ -346,7 +346,12 @@ impl Store {
             nodes: Vec::new(),
             series: Arc::clone(inner.interner.series()),
             others: Arc::clone(inner.interner.others()),
-            counters: inner.gained.iter().zip(&inner.served_from).map(|(now, then)| now.less(then)).collect(),
+            counters: inner
+                .gained
+                .iter()
+                .zip(&inner.served_from)
+                .map(|(now, then)| now.less(then))
+                .collect(),
             gained: inner.gained.clone(),
             lost_bounds: inner.lost_bounds.clone(),
         };

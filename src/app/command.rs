@@ -32,6 +32,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => return serve(cli.service, &matches),
         Some(Command::Check(settings)) => return run_check(&settings),
         Some(Command::Catalog) => print(&catalog()),
+        Some(Command::Mirror(settings)) => return preview(settings.service, &matches),
         Some(Command::Fleet(settings)) => with_runtime(|stop| demo::fleet::run(*settings, stop)),
         Some(Command::Demo(settings)) => with_runtime(|stop| demo::run(*settings, stop)),
     };
@@ -56,18 +57,37 @@ pub fn catalog() -> String {
     reference::markdown(&own)
 }
 
-fn serve(service: config::Service, matches: &ArgMatches) -> ExitCode {
+/// The service without its server: it ends once it can say what it would send.
+fn preview(service: config::Service, matches: &ArgMatches) -> ExitCode {
+    let given = matches.subcommand_matches("mirror").unwrap_or(matches);
+    match resolve(service, given) {
+        Ok(config) => {
+            logging::start(LogLevel::Warn, config.service.log.format);
+            exit_code(with_runtime(|stop| async move {
+                let text = Service::bind(config)?.preview(stop).await?;
+                print(&text)
+            }))
+        }
+        Err(code) => code,
+    }
+}
+
+fn resolve(service: config::Service, matches: &ArgMatches) -> Result<Config, ExitCode> {
     let resolved = Config::resolve(
         service,
         |id| config::was_given(matches, id),
         |name| std::env::var(name).ok(),
     );
-    let config = match resolved {
+    resolved.map_err(|error| {
+        complain(&error);
+        ExitCode::from(USAGE)
+    })
+}
+
+fn serve(service: config::Service, matches: &ArgMatches) -> ExitCode {
+    let config = match resolve(service, matches) {
         Ok(config) => config,
-        Err(error) => {
-            complain(&error);
-            return ExitCode::from(USAGE);
-        }
+        Err(code) => return code,
     };
     let log = &config.service.log;
     logging::start(log.level.unwrap_or(LogLevel::Info), log.format);

@@ -192,13 +192,16 @@ impl Observe {
         if let Some(at) = standing.last_success {
             self.ship.last_success.with_label_values(&[name]).set(at);
         }
-        let (before, after) = (self.board(|board| {
-            let entry = board.outlets.entry(sink).or_default();
-            let before = entry.state;
-            let tally = entry.tally;
-            *entry = Standing { tally, ..standing.clone() };
-            before
-        }), standing.state);
+        let (before, after) = (
+            self.board(|board| {
+                let entry = board.outlets.entry(sink).or_default();
+                let before = entry.state;
+                let tally = entry.tally;
+                *entry = Standing { tally, ..standing.clone() };
+                before
+            }),
+            standing.state,
+        );
         if before == after {
             return;
         }
@@ -207,7 +210,9 @@ impl Observe {
                 info!(outlet = name, "the mirror sends again");
             }
             State::Leading => info!(outlet = name, "the mirror sends to CloudWatch"),
-            State::Following => info!(outlet = name, "another process sends to CloudWatch; this one stands by"),
+            State::Following => {
+                info!(outlet = name, "another process sends to CloudWatch; this one stands by")
+            }
             State::Off | State::Waiting | State::Refused => {}
         }
     }
@@ -230,7 +235,10 @@ impl Observe {
             board.cost = Some((dollars, words.to_owned()));
         });
         if first {
-            info!(mirror.billed_metrics = billed, "the CloudWatch mirror sends {billed} metrics: {words}");
+            info!(
+                mirror.billed_metrics = billed,
+                "the CloudWatch mirror sends {billed} metrics: {words}"
+            );
         }
     }
 
@@ -247,13 +255,19 @@ impl Observe {
     /// The cluster's name is known.
     pub(crate) fn mirror_named(&self, name: &str, from: &str) {
         self.board(|board| board.cluster = Some((name.to_owned(), from.to_owned())));
-        info!(mirror.cluster = name, "the CloudWatch mirror calls this cluster {name} (from {from})");
+        info!(
+            mirror.cluster = name,
+            "the CloudWatch mirror calls this cluster {name} (from {from})"
+        );
     }
 
     /// The cluster's name is not known; it is asked for again.
     pub(crate) fn mirror_unnamed(&self, words: &str) {
         if let Some(unsaid) = self.ship.trouble.allow() {
-            warn!(unsaid, "the CloudWatch mirror does not know this cluster's name and sends nothing: {words}");
+            warn!(
+                unsaid,
+                "the CloudWatch mirror does not know this cluster's name and sends nothing: {words}"
+            );
         }
     }
 }

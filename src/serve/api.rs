@@ -111,7 +111,10 @@ impl Mirror {
                 reason_text,
                 points_sent: standing.tally.sent,
                 points_unconfirmed: standing.tally.unconfirmed,
-                points_dropped: dropped.filter(|(_, n)| *n > 0).map(|(r, n)| (r.as_str(), n)).collect(),
+                points_dropped: dropped
+                    .filter(|(_, n)| *n > 0)
+                    .map(|(r, n)| (r.as_str(), n))
+                    .collect(),
                 queue_intervals: standing.waiting,
                 queue_bytes: standing.waiting_bytes,
                 oldest: standing.oldest,

@@ -160,7 +160,10 @@ impl Courier {
         let cluster = match cluster {
             Ok(cluster) => cluster,
             Err(words) => {
-                return Delivery { trouble: Some((Trouble::Identity, words)), ..Delivery::default() };
+                return Delivery {
+                    trouble: Some((Trouble::Identity, words)),
+                    ..Delivery::default()
+                };
             }
         };
         let before = batch.first().map_or(last, |interval| interval.start - 1);
@@ -173,11 +176,11 @@ impl Courier {
         self.outlet.send(batch, &cluster, now).await
     }
 
-    /// What the holder has settled is done with. What it began is kept, should it never settle it.
+    /// What the holder has settled is done with. What it began is kept, should it never settle it. A holder
+    /// that leaves no note sends everything, for all we know.
     fn follow(&mut self) {
-        if let Some(theirs) = self.notebook.theirs(self.sink) {
-            self.shelf.lock().settle(theirs.settled);
-        }
+        let settled = self.notebook.theirs(self.sink).map_or(i64::MAX, |theirs| theirs.settled);
+        self.shelf.lock().settle(settled);
         self.stands(State::Following, None);
     }
 
@@ -197,7 +200,8 @@ impl Courier {
         let (waiting, waiting_bytes) = shelf.size();
         let oldest = shelf.front();
         drop(shelf);
-        let now = Standing { state, reason, waiting, waiting_bytes, oldest, ..self.standing.clone() };
+        let now =
+            Standing { state, reason, waiting, waiting_bytes, oldest, ..self.standing.clone() };
         if now != self.standing || oldest.is_some() {
             self.standing = now.clone();
             self.observe.mirror_stands(self.sink, self.clock.now().unix, now);

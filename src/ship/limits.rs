@@ -25,6 +25,12 @@ pub(crate) const PUT_BYTES: usize = 1_000_000;
 /// Seconds for which a point may be late: two weeks.
 pub(crate) const OLDEST_SECONDS: i64 = 14 * 86_400;
 
+/// What `--mirror.logs.retention-days` may be: CloudWatch's closed list.
+pub(crate) const RETENTION_DAYS: [u16; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
 /// Whether a number may leave.
 ///
 /// # Errors

@@ -26,12 +26,6 @@ const FORMAT: (&str, &str) = ("x-amzn-logs-format", "json/emf");
 /// What each metric of an event begins with, and nothing else in it can hold.
 const METRIC: &[u8] = b"{\"Name\":";
 
-/// What `--mirror.logs.retention-days` may be: CloudWatch's closed list.
-pub(crate) const RETENTION_DAYS: [u16; 22] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
-    3288, 3653,
-];
-
 /// What makes newline-ended events of an interval, and says what became of its points.
 pub(super) type Encode<'a> = &'a mut (dyn FnMut(&Interval, &mut Vec<u8>) -> Tally + Send);
 

@@ -4,11 +4,11 @@
 use super::agent::Agent;
 use super::cutting::Dialect;
 use super::emf::{EVENT_BYTES, Heading, STDOUT_EVENT_BYTES, Writer};
-#[cfg(feature = "aws")]
-use super::{aws::Aws, logs::Logs, put::Put};
 use super::settings::{Plan, To};
 use super::stdout::Stdout;
-use crate::mirror::{Interval, Sink, Tally, Trouble};
+#[cfg(feature = "aws")]
+use super::{aws::Aws, logs::Logs, put::Put};
+use crate::mirror::{Interval, Tally, Trouble};
 use std::sync::Arc;
 
 /// The log group that events name where no other is given; `{}` stands for the cluster's name.
@@ -109,7 +109,8 @@ impl Outlet {
             Kind::Put(put) => put.send(batch, cluster, now).await,
             #[cfg(feature = "aws")]
             Kind::Logs(logs, _) => {
-                let mut encode = |interval: &Interval, out: &mut Vec<u8>| writer.write(interval, out);
+                let mut encode =
+                    |interval: &Interval, out: &mut Vec<u8>| writer.write(interval, out);
                 logs.send(batch, now, &mut encode).await
             }
         }

@@ -14,8 +14,6 @@ use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_smithy_types::DateTime;
 use std::sync::Arc;
 
-/// The cluster's own dimension, as the helper calls it.
-const CLUSTER: &str = "CLUSTER_ID";
 /// More than the bytes of a request without its data, and without its namespace.
 const ENVELOPE: usize = 64;
 /// The bytes of a number as the SDK writes it.
@@ -27,13 +25,15 @@ pub(super) struct Put {
     aws: Arc<Aws>,
     client: Option<Client>,
     namespace: String,
+    /// The one that holds the cluster's name.
+    dimension: &'static str,
     right: Right,
     ledger: Ledger,
 }
 
 impl Put {
     /// An outlet into this namespace. Nothing is asked for yet.
-    pub(super) fn new(aws: Arc<Aws>, namespace: String) -> Put {
+    pub(super) fn new(aws: Arc<Aws>, namespace: String, dimension: &'static str) -> Put {
         let hint = format!(
             " (and {namespace:?}, which is --mirror.namespace, where the policy has a condition on \
              cloudwatch:namespace)"
@@ -41,7 +41,7 @@ impl Put {
         let flag = "--mirror.namespace";
         let right =
             Right { action: "cloudwatch:PutMetricData", hint, shared: &["Namespace"], flag };
-        Put { aws, client: None, namespace, right, ledger: Ledger::default() }
+        Put { aws, client: None, namespace, dimension, right, ledger: Ledger::default() }
     }
 
     /// Sends intervals until all are done with or something is in the way. `now` is in seconds since
@@ -130,10 +130,11 @@ impl Put {
         now: i64,
     ) -> impl Iterator<Item = Entry<MetricDatum>> + use<'a> {
         let start = interval.start;
-        let done = self.ledger.done(start);
+        let (done, dimension) = (self.ledger.done(start), self.dimension);
         let too_old = start < now.saturating_sub(limits::OLDEST_SECONDS);
         let points = interval.groups.iter().flat_map(move |group| {
-            let dimensions = if too_old { Err(Drop::TooOld) } else { dimensions(group, cluster) };
+            let dimensions =
+                if too_old { Err(Drop::TooOld) } else { dimensions(group, (dimension, cluster)) };
             group.points.iter().map(move |point| {
                 let dimensions = dimensions.as_ref().map_err(|reason| *reason)?;
                 datum(point, dimensions, start)
@@ -152,10 +153,10 @@ impl Put {
 }
 
 /// The cluster's dimension and the group's own.
-fn dimensions(group: &Group, cluster: &str) -> Result<Vec<Dimension>, Drop> {
+fn dimensions(group: &Group, cluster: (&str, &str)) -> Result<Vec<Dimension>, Drop> {
     let own = group.dimensions.iter().map(|(name, value)| (&**name, &**value));
     let mut dimensions: Vec<Dimension> = Vec::with_capacity(1 + group.dimensions.len());
-    for (name, value) in std::iter::once((CLUSTER, cluster)).chain(own) {
+    for (name, value) in std::iter::once(cluster).chain(own) {
         let name = limits::name(name).map_err(|_| Drop::Dimension)?;
         if dimensions.iter().any(|other| other.name() == Some(name)) {
             return Err(Drop::Dimension);

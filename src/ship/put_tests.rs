@@ -23,7 +23,7 @@ fn interval(minute: i64, points: usize) -> Arc<Interval> {
 
 async fn outlet(answer: impl FnMut(usize, &Request) -> Reply + Send + 'static) -> (Double, Put) {
     let double = Double::start(answer).await;
-    let put = Put::new(double.aws(), "Kubernetes".to_owned());
+    let put = Put::new(double.aws(), "Kubernetes".to_owned(), "CLUSTER_ID");
     (double, put)
 }
 
@@ -202,7 +202,7 @@ async fn nobody_listening_is_no_loss() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let mut put = Put::new(Arc::new(Aws::fixed(config(address))), "N".to_owned());
+    let mut put = Put::new(Arc::new(Aws::fixed(config(address))), "N".to_owned(), "CLUSTER_ID");
     let delivery = send(&mut put, &[interval(0, 3)]).await;
     assert_eq!(trouble(&delivery), Some(Trouble::Unreachable));
     assert_eq!((delivery.settled, delivery.tally), (0, Tally::default()));
@@ -310,7 +310,7 @@ async fn credentials_that_do_not_come_are_no_loss() {
         .credentials_provider(SharedCredentialsProvider::new(Never))
         .identity_cache(cache.load_timeout(Duration::from_millis(50)).build())
         .build();
-    let mut put = Put::new(Arc::new(Aws::fixed(config)), "N".to_owned());
+    let mut put = Put::new(Arc::new(Aws::fixed(config)), "N".to_owned(), "CLUSTER_ID");
     let delivery = send(&mut put, &[interval(0, 3)]).await;
     assert_eq!(trouble(&delivery), Some(Trouble::Credentials), "{:?}", delivery.trouble);
     assert_eq!((delivery.settled, delivery.tally), (0, Tally::default()));

@@ -101,8 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn interval(start: i64, points: usize) -> Arc<Interval> {
-        let point =
-            Point { name: "a".into(), unit: Unit::Count, value: Value::Number(1.0) };
+        let point = Point { name: "a".into(), unit: Unit::Count, value: Value::Number(1.0) };
         let group = Group { points: vec![point; points], ..Group::default() };
         Arc::new(Interval { start, groups: vec![group] })
     }

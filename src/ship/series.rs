@@ -109,8 +109,7 @@ pub(super) struct Wanted {
 pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
     let mut groups: BTreeMap<Vec<(&'static str, String)>, Vec<Point>> = BTreeMap::new();
     let figures = aggregate::figures(view);
-    let is_kept =
-        |label: &str| ALWAYS.contains(&label) || wanted.labels.iter().any(|l| l == label);
+    let is_kept = |label: &str| ALWAYS.contains(&label) || wanted.labels.iter().any(|l| l == label);
     for figure in &figures {
         let labels = figure.samples.first().map_or(&[][..], |sample| &sample.labels);
         let says_nothing = figure.name.contains(BY) && !labels.iter().any(|(l, _)| is_kept(l));
@@ -129,7 +128,11 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
                 suffix => Cow::Owned(format!("{}{suffix}", figure.name)),
             };
             let unit = unit(figure, suffix);
-            groups.entry(dimensions).or_default().push(Point { name, unit, value: Value::Number(value) });
+            groups.entry(dimensions).or_default().push(Point {
+                name,
+                unit,
+                value: Value::Number(value),
+            });
         }
     }
     let ratios = standing(view).filter_map(|(node, _)| aggregate::ipv4_addresses(node));

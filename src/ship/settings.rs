@@ -3,6 +3,7 @@
 //! later.
 
 use super::cutting::Dialect;
+use super::limits;
 use super::names;
 use crate::mirror::Sink;
 use crate::units;
@@ -12,14 +13,8 @@ use std::time::Duration;
 /// Where the CloudWatch agent listens by default.
 const AGENT_PORT: u16 = 25888;
 
-/// Retention that CloudWatch Logs knows, in days; 0 keeps events for good.
-const RETENTIONS: [u32; 24] = [
-    0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
-    3288, 3653, 36_500,
-];
-
 /// Dimensions that a metric may have besides the cluster's.
-const MOST_LABELS: usize = super::limits::DIMENSIONS - 1;
+const MOST_LABELS: usize = limits::DIMENSIONS - 1;
 
 /// What is mirrored to CloudWatch, and how.
 #[derive(Debug, Clone, Args)]
@@ -63,10 +58,10 @@ pub struct Settings {
     #[arg(long = "mirror.emf.max-event-bytes", env = "VPCCNI_MIRROR_EMF_MAX_EVENT_BYTES",
           value_name = "BYTES", value_parser = event_bytes)]
     pub max_event_bytes: Option<usize>,
-    /// Days that a log group keeps its events, where we create it; 0 for good
+    /// Days that a log group keeps its events, where we create it
     #[arg(long = "mirror.logs.retention-days", env = "VPCCNI_MIRROR_LOGS_RETENTION_DAYS",
           value_name = "DAYS", default_value_t = 14, value_parser = retention)]
-    pub retention_days: u32,
+    pub retention_days: u16,
     /// The cluster's name in CloudWatch; also AWS_CLUSTER_ID [default: the nodes' labels, then the tags of
     /// this EC2 instance]
     #[arg(id = "cluster_name", long = "cluster.name", env = "VPCCNI_CLUSTER_NAME", value_name = "NAME",
@@ -111,7 +106,8 @@ fn to(text: &str) -> Result<To, String> {
         if cfg!(feature = "aws") {
             Ok(to)
         } else {
-            Err("this build has no AWS API (feature aws): emf+stdout: or emf+tcp: is allowed".to_owned())
+            Err("this build has no AWS API (feature aws): emf+stdout: or emf+tcp: is allowed"
+                .to_owned())
         }
     };
     match text {
@@ -150,7 +146,9 @@ fn agent(endpoint: &str) -> Option<(String, u16)> {
 /// `$AWS_EMF_AGENT_ENDPOINT`, as AWS's own libraries read it.
 pub(crate) fn agent_endpoint(value: &str) -> Result<(String, u16), String> {
     let endpoint = value.strip_prefix("tcp://").unwrap_or(value);
-    agent(endpoint).filter(|_| !endpoint.contains("//")).ok_or_else(|| "tcp://HOST:PORT is allowed".to_owned())
+    agent(endpoint)
+        .filter(|_| !endpoint.contains("//"))
+        .ok_or_else(|| "tcp://HOST:PORT is allowed".to_owned())
 }
 
 fn is_group(group: &str) -> bool {
@@ -181,7 +179,7 @@ pub fn interval_of(least: Duration) -> Duration {
 }
 
 fn namespace(text: &str) -> Result<String, String> {
-    let plain = super::limits::name(text).is_ok();
+    let plain = limits::name(text).is_ok();
     if plain && !text.starts_with("AWS/") && !text.starts_with("ContainerInsights") {
         Ok(text.to_owned())
     } else {
@@ -216,10 +214,10 @@ fn event_bytes(text: &str) -> Result<usize, String> {
     }
 }
 
-fn retention(text: &str) -> Result<u32, String> {
-    let days = text.parse().ok().filter(|days| RETENTIONS.contains(days));
+fn retention(text: &str) -> Result<u16, String> {
+    let days = text.parse().ok().filter(|days| limits::RETENTION_DAYS.contains(days));
     days.ok_or_else(|| {
-        let all: Vec<String> = RETENTIONS[..23].iter().map(u32::to_string).collect();
+        let all = limits::RETENTION_DAYS.map(|days| days.to_string());
         format!("one of CloudWatch's is allowed: {}", all.join(", "))
     })
 }
@@ -236,7 +234,7 @@ pub struct Plan {
     pub(super) most_billed: usize,
     pub(super) queue: usize,
     pub(super) max_event_bytes: Option<usize>,
-    pub(super) retention_days: u32,
+    pub(super) retention_days: u16,
     pub(super) cluster: Option<String>,
     /// One of several: the helper's names are the whole cluster's, and not sent.
     pub(super) is_shard: bool,
@@ -271,11 +269,16 @@ impl Settings {
         agent: Option<String>,
         cluster: Option<String>,
     ) -> Result<Plan, (&'static str, String, String)> {
-        let wrong = |key, value: &str, allowed: &str| Err((key, value.to_owned(), allowed.to_owned()));
+        let wrong =
+            |key, value: &str, allowed: &str| Err((key, value.to_owned(), allowed.to_owned()));
         let mut to: Vec<To> = Vec::new();
         for one in &self.to {
             if to.iter().any(|known| known.sink() == one.sink()) {
-                return wrong("--mirror.to", one.sink().as_str(), "each kind of outlet is allowed once");
+                return wrong(
+                    "--mirror.to",
+                    one.sink().as_str(),
+                    "each kind of outlet is allowed once",
+                );
             }
             let one = match one {
                 To::Agent(None) => {
@@ -332,7 +335,9 @@ mod tests {
         assert_eq!(to("emf+tcp://agent"), Ok(To::Agent(Some(("agent".into(), 25888)))));
         assert_eq!(to("emf+tcp:"), Ok(To::Agent(None)));
         assert_eq!(agent_endpoint("tcp://127.0.0.1:25888"), Ok(("127.0.0.1".into(), 25888)));
-        for bad in ["", "cloudwatch", "emf+tcp://", "emf+tcp://a:0", "emf+tcp://a b:1", "emf+udp://a:1"] {
+        for bad in
+            ["", "cloudwatch", "emf+tcp://", "emf+tcp://a:0", "emf+tcp://a b:1", "emf+udp://a:1"]
+        {
             assert!(to(bad).is_err(), "{bad}");
         }
         assert!(agent_endpoint("udp://127.0.0.1:25888").is_err());
@@ -345,9 +350,18 @@ mod tests {
             Ok(To::Logs { group: group.to_owned(), stream: stream.to_owned() })
         };
         assert_eq!(to("emf+logs://a/b"), logs("a", "b"));
-        assert_eq!(to("emf+logs:///aws/eks/prod/vpc-cni/node"), logs("/aws/eks/prod/vpc-cni", "node"));
+        assert_eq!(
+            to("emf+logs:///aws/eks/prod/vpc-cni/node"),
+            logs("/aws/eks/prod/vpc-cni", "node")
+        );
         assert_eq!(to("put"), Ok(To::Put));
-        for bad in ["emf+logs://a", "emf+logs://a/", "emf+logs:///b", "emf+logs://a b/c", "emf+logs://a/b:c"] {
+        for bad in [
+            "emf+logs://a",
+            "emf+logs://a/",
+            "emf+logs:///b",
+            "emf+logs://a b/c",
+            "emf+logs://a/b:c",
+        ] {
             assert!(to(bad).is_err(), "{bad}");
         }
     }
