@@ -32,6 +32,8 @@ mod courier;
 mod cut;
 mod cutting;
 mod distribution;
+#[cfg(all(test, feature = "aws"))]
+mod double_tests;
 pub mod emf;
 mod handover;
 #[cfg(feature = "aws")]
@@ -105,7 +107,7 @@ pub async fn run(
         tasks.spawn(courier.run(cancel.clone(), drain));
         shelves.push((sink, shelf));
     }
-    let naming = naming::name(plan.cluster.clone(), labelled, name_tx, Arc::clone(&observe));
+    let naming = naming::name(plan.cluster.clone(), labelled, name_tx, clock, Arc::clone(&observe));
     let mut cutting = Cutting {
         packer: Packer::new(&plan),
         cutter: Cutter::new(plan.seconds()),

@@ -136,8 +136,12 @@ impl Metrics {
             for floats in [&metrics.lag, &metrics.last_success] {
                 floats.with_label_values(&[sink]);
             }
-            Drop::ALL.map(|reason| metrics.dropped.with_label_values(&[sink, reason.as_str()]));
-            Trouble::ALL.map(|reason| metrics.failures.with_label_values(&[sink, reason.as_str()]));
+            for reason in Drop::ALL {
+                metrics.dropped.with_label_values(&[sink, reason.as_str()]);
+            }
+            for reason in Trouble::ALL {
+                metrics.failures.with_label_values(&[sink, reason.as_str()]);
+            }
             for state in State::ALL {
                 let is = i64::from(state == State::Off);
                 metrics.state.with_label_values(&[sink, state.as_str()]).set(is);
@@ -224,6 +228,11 @@ impl Observe {
             let (outlet, reason) = (sink.as_str(), trouble.as_str());
             warn!(outlet, reason, unsaid, "nothing can be sent to CloudWatch now: {words}");
         }
+    }
+
+    /// Points arrive, but something besides does not work.
+    pub(crate) fn mirror_warns(&self, sink: Sink, words: &str) {
+        warn!(outlet = sink.as_str(), "{words}");
     }
 
     /// What is billed, and about what it costs. `first` says it in the log.

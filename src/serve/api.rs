@@ -54,7 +54,7 @@ pub struct Status {
 }
 
 /// The CloudWatch mirror, as it tells of itself.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Mirror {
     /// The cluster's name in CloudWatch; `null` while it is not known.
     pub cluster: Option<String>,

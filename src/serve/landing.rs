@@ -67,7 +67,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::api::NodeCounts;
+    use super::super::api::{Mirror, NodeCounts};
     use super::*;
 
     fn status(reason: &str) -> Status {
@@ -83,6 +83,7 @@ mod tests {
             view: None,
             data_hidden: false,
             serves_data: true,
+            mirror: Mirror::default(),
             connections: 1,
         }
     }

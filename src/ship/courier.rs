@@ -12,7 +12,7 @@ use super::notebook::Notebook;
 use super::outlet::{Delivery, Outlet};
 use super::queue::Queue;
 use crate::clock::Clock;
-use crate::mirror::{Interval, Sink, Standing, State, Tally, Trouble};
+use crate::mirror::{Drop, Interval, Sink, Standing, State, Tally, Trouble};
 use crate::observe::Observe;
 use crate::promise::Promise;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,23 +39,33 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Shelf {
     queue: Mutex<Queue>,
+    /// What left the queue unsent and has not been counted yet.
+    given_up: Mutex<Vec<Arc<Interval>>>,
     filled: Notify,
 }
 
 impl Shelf {
     pub(super) fn new(most: usize) -> Shelf {
-        Shelf { queue: Mutex::new(Queue::new(most)), filled: Notify::new() }
+        Shelf {
+            queue: Mutex::new(Queue::new(most)),
+            given_up: Mutex::default(),
+            filled: Notify::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends an interval; how many points had to be given up for it.
-    pub(super) fn put(&self, interval: Arc<Interval>) -> u64 {
+    /// Appends an interval; older ones may have to be given up for it.
+    pub(super) fn put(&self, interval: Arc<Interval>) {
         let given_up = self.lock().push(interval);
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).extend(given_up);
         self.filled.notify_one();
-        given_up
+    }
+
+    fn given_up(&self) -> Vec<Arc<Interval>> {
+        std::mem::take(&mut *self.given_up.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -113,6 +123,7 @@ impl Courier {
 
     /// One look at what is to be done; whether that failed.
     async fn turn(&mut self) -> bool {
+        self.count_given_up();
         let term = self.promise.term();
         if !self.leads() {
             self.follow();
@@ -155,6 +166,16 @@ impl Courier {
         }
     }
 
+    /// Of an interval that was sent in part, that part is known already.
+    fn count_given_up(&mut self) {
+        for interval in self.shelf.given_up() {
+            let mut tally = self.outlet.abandon(interval.start);
+            let known = tally.sent + tally.unconfirmed + tally.dropped.iter().sum::<u64>();
+            tally.drop(Drop::QueueFull, (interval.points() as u64).saturating_sub(known));
+            self.observe.mirror_points(self.sink, &tally);
+        }
+    }
+
     async fn deliver(&mut self, batch: &[Arc<Interval>], last: i64) -> Delivery {
         let cluster = self.cluster.borrow().clone();
         let cluster = match cluster {
@@ -173,7 +194,11 @@ impl Courier {
             return Delivery::default();
         }
         let now = self.clock.now().unix as i64;
-        self.outlet.send(batch, &cluster, now).await
+        let delivery = self.outlet.send(batch, &cluster, now).await;
+        if let Some(words) = self.outlet.warning() {
+            self.observe.mirror_warns(self.sink, &words);
+        }
+        delivery
     }
 
     /// What the holder has settled is done with. What it began is kept, should it never settle it. A holder
@@ -185,7 +210,7 @@ impl Courier {
     }
 
     /// What the one before began to send may have arrived.
-    fn take_over(&mut self) {
+    fn take_over(&self) {
         let Some(theirs) = self.notebook.take_over(self.sink) else { return };
         let mut shelf = self.shelf.lock();
         shelf.settle(theirs.settled);

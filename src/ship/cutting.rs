@@ -78,7 +78,7 @@ impl Packer {
     pub(super) fn new(plan: &Plan) -> Packer {
         let namespace = plan.namespace(Dialect::Own);
         let scratch = Writer::new(&Heading {
-            namespace: namespace.clone(),
+            namespace,
             cluster: (Dialect::Own.dimension().to_owned(), "a-cluster-of-mine".to_owned()),
             log_group: "/aws/eks/a-cluster-of-mine".to_owned(),
             log_stream: None,
@@ -105,7 +105,7 @@ impl Packer {
                     Dialect::Own => series::own(&cut.view, &self.wanted),
                 };
                 let mut interval = Interval { start: cut.start, groups };
-                let namespace = self.namespace.as_deref().unwrap_or(dialect.namespace());
+                let namespace = self.namespace.as_deref().unwrap_or_else(|| dialect.namespace());
                 over += cap.apply(namespace, &mut interval);
                 Arc::new(interval)
             })
@@ -177,9 +177,7 @@ impl Cutting {
                     Dialect::Own => &parcel.own,
                 };
                 let Some(interval) = interval else { continue };
-                let mut tally = Tally::default();
-                tally.drop(Drop::QueueFull, shelf.put(Arc::clone(interval)));
-                self.observe.mirror_points(*sink, &tally);
+                shelf.put(Arc::clone(interval));
             }
             if parcel.over > 0 {
                 // Counted once, for the outlet that the last ones were for.

@@ -15,39 +15,18 @@ pub(super) struct PerNode {
     pub(super) unit: Unit,
     /// A node's value, if it has one.
     pub(super) value: fn(&NodeView) -> Option<f64>,
-    /// What it says.
-    pub(super) help: &'static str,
 }
 
 /// Beside the helper's names.
 pub(super) const PER_NODE: [PerNode; 3] = [
-    PerNode {
-        name: "assignIPAddressesPerNode",
-        unit: Unit::Count,
-        value: NodeView::assigned,
-        help: "Pod addresses in use, over the nodes.",
-    },
-    PerNode {
-        name: "totalIPAddressesPerNode",
-        unit: Unit::Count,
-        value: NodeView::total,
-        help: "Pod addresses attached, over the nodes.",
-    },
-    PerNode {
-        name: "ipUtilizationPerNode",
-        unit: Unit::Percent,
-        value: percent,
-        help: "Pod addresses in use as a share of what the node can have at most, over the nodes.",
-    },
+    PerNode { name: "assignIPAddressesPerNode", unit: Unit::Count, value: NodeView::assigned },
+    PerNode { name: "totalIPAddressesPerNode", unit: Unit::Count, value: NodeView::total },
+    PerNode { name: "ipUtilizationPerNode", unit: Unit::Percent, value: percent },
 ];
 
 /// In the place of the histogram of that name.
-pub(super) const UTILIZATION: PerNode = PerNode {
-    name: "vpccni_cluster_node_ip_utilization",
-    unit: Unit::None,
-    value: ratio,
-    help: "IPv4 nodes by addresses in use as a share of what the node can have at most.",
-};
+pub(super) const UTILIZATION: PerNode =
+    PerNode { name: "vpccni_cluster_node_ip_utilization", unit: Unit::None, value: ratio };
 
 /// The one of our node families that may be mirrored.
 pub(super) const NODE_SUCCESS: &str = "vpccni_node_scrape_success";

@@ -2,6 +2,7 @@
 //! of this instance. Goes out: the name, once; until then why there is none. Never: a default: two clusters
 //! under one name are worse than none.
 
+use crate::clock::Clock;
 use crate::observe::Observe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,20 +23,21 @@ pub(super) async fn name(
     given: Option<String>,
     mut labelled: watch::Receiver<Option<Arc<str>>>,
     named: watch::Sender<Named>,
+    clock: Clock,
     observe: Arc<Observe>,
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
         let label = labelled.borrow_and_update().clone();
-        match ask(given.as_deref(), label.as_deref()).await {
+        match ask(given.as_deref(), label.as_deref(), clock.now().unix as i64).await {
             Ok((name, from)) => {
                 observe.mirror_named(&name, &from);
-                named.send_replace(Ok(name.into()));
+                named.send_modify(|now| *now = Ok(name.into()));
                 return std::future::pending().await;
             }
             Err(words) => {
                 observe.mirror_unnamed(&words);
-                named.send_replace(Err(words));
+                named.send_modify(|now| *now = Err(words));
             }
         }
         tokio::select! {
@@ -47,16 +49,22 @@ pub(super) async fn name(
 }
 
 #[cfg(feature = "aws")]
-async fn ask(given: Option<&str>, label: Option<&str>) -> Result<(String, String), String> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(0, |since| since.as_secs() as i64);
+async fn ask(
+    given: Option<&str>,
+    label: Option<&str>,
+    now: i64,
+) -> Result<(String, String), String> {
     let aws = super::aws::Aws::new();
     let known = super::identity::cluster(&aws, given, label, now).await;
     known.map(|known| (known.name, known.source.to_string())).map_err(|unknown| unknown.to_string())
 }
 
 #[cfg(not(feature = "aws"))]
-async fn ask(given: Option<&str>, label: Option<&str>) -> Result<(String, String), String> {
+async fn ask(
+    given: Option<&str>,
+    label: Option<&str>,
+    _now: i64,
+) -> Result<(String, String), String> {
     let from = |name: Option<&str>, from: &str| Some((name?.to_owned(), from.to_owned()));
     from(given, "--cluster.name").or_else(|| from(label, "the labels of the nodes")).ok_or_else(|| {
         "set --cluster.name or AWS_CLUSTER_ID (no label of the nodes says it, and this build has no AWS API)"

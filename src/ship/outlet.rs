@@ -82,6 +82,30 @@ impl Outlet {
         }
     }
 
+    /// What became already of points of an interval that leaves the queue unsent.
+    pub(super) fn abandon(&mut self, start: i64) -> Tally {
+        match &mut self.kind {
+            #[cfg(feature = "aws")]
+            Kind::Put(put) => put.abandon(start),
+            #[cfg(feature = "aws")]
+            Kind::Logs(logs, _) => logs.abandon(start),
+            // Nothing of theirs is sent in parts.
+            Kind::Stdout(_) | Kind::Agent(_) => {
+                let _no_start = start;
+                Tally::default()
+            }
+        }
+    }
+
+    /// What an operator should know though points arrive; once.
+    pub(super) fn warning(&mut self) -> Option<String> {
+        match &mut self.kind {
+            #[cfg(feature = "aws")]
+            Kind::Logs(logs, _) => logs.warning(),
+            _ => None,
+        }
+    }
+
     /// Sends intervals until all are done with or something is in the way. `now` is in seconds since 1970.
     pub(super) async fn send(&mut self, batch: Batch<'_>, cluster: &str, now: i64) -> Delivery {
         let log_group = match &self.kind {

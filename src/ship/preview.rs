@@ -9,7 +9,6 @@ use crate::clock::Clock;
 use crate::mirror::{Interval, Sink, Value};
 use crate::store::Store;
 use serde_json::json;
-use std::fmt::Write;
 use tokio::sync::watch;
 
 /// Waits for the end of the next whole interval in which a node answered; `None` where the service ends
@@ -49,12 +48,10 @@ pub async fn interval(
         out.push_str(&text);
     }
     let billed = parcel.billed;
-    // Writing to a String cannot fail.
-    let _: std::fmt::Result = write!(
-        out,
+    out.push_str(&format!(
         "\n{billed} metrics billed (--mirror.max-billed-metrics={}), {} left out: {}\n",
         plan.most_billed, parcel.over, parcel.estimate
-    );
+    ));
     Some(out)
 }
 
@@ -97,7 +94,7 @@ fn requests(interval: &Interval, namespace: &str, dimension: &str, cluster: &str
                     datum["Counts"] = json!(all.counts);
                 }
             }
-            let _: std::fmt::Result = writeln!(out, "{datum}");
+            out.push_str(&format!("{datum}\n"));
         }
     }
     out

@@ -24,18 +24,18 @@ impl Queue {
         Queue { most, bytes: 0, waiting: VecDeque::new(), under_way: 0 }
     }
 
-    /// Appends an interval. The oldest ones make room for it, but not those that are being sent; how many
-    /// points were given up. One that is larger than all the room is given up itself.
-    pub(super) fn push(&mut self, interval: Arc<Interval>) -> u64 {
+    /// Appends an interval. The oldest ones make room for it, but not those that are being sent; they are
+    /// given back. One that is larger than all the room is given up itself.
+    pub(super) fn push(&mut self, interval: Arc<Interval>) -> Vec<Arc<Interval>> {
         let bytes = weight(&interval);
         self.bytes += bytes;
         self.waiting.push_back((bytes, interval));
-        let mut given_up = 0;
+        let mut given_up = Vec::new();
         while self.bytes > self.most
             && let Some((bytes, oldest)) = self.waiting.remove(self.under_way)
         {
             self.bytes -= bytes;
-            given_up += oldest.points() as u64;
+            given_up.push(oldest);
         }
         given_up
     }
@@ -106,15 +106,19 @@ mod tests {
         Arc::new(Interval { start, groups: vec![group] })
     }
 
+    fn points(given_up: &[Arc<Interval>]) -> u64 {
+        given_up.iter().map(|interval| interval.points() as u64).sum()
+    }
+
     #[test]
     fn the_oldest_makes_room_and_its_points_are_counted() {
         let one = weight(&interval(0, 2));
         let mut queue = Queue::new(2 * one);
-        assert_eq!(queue.push(interval(0, 2)), 0);
-        assert_eq!(queue.push(interval(60, 2)), 0);
-        assert_eq!(queue.push(interval(120, 2)), 2);
+        assert_eq!(points(&queue.push(interval(0, 2))), 0);
+        assert_eq!(points(&queue.push(interval(60, 2))), 0);
+        assert_eq!(points(&queue.push(interval(120, 2))), 2);
         assert_eq!(queue.front(), Some(60));
-        assert_eq!(queue.push(interval(180, 100)), 104, "larger than all the room");
+        assert_eq!(points(&queue.push(interval(180, 100))), 104, "larger than all the room");
         assert_eq!(queue.size(), (0, 0));
     }
 
@@ -125,7 +129,7 @@ mod tests {
         queue.push(interval(0, 1));
         queue.push(interval(60, 1));
         assert_eq!(queue.send(1).len(), 1);
-        assert_eq!(queue.push(interval(120, 1)), 1, "the one at 60");
+        assert_eq!(points(&queue.push(interval(120, 1))), 1, "the one at 60");
         queue.sent(1);
         assert_eq!(queue.front(), Some(120));
         assert_eq!(queue.size(), (1, one));
@@ -149,9 +153,9 @@ mod tests {
         ) {
             let mut queue = Queue::new(most);
             let (mut pushed, mut lost) = (0, 0);
-            for (at, points) in (0..).zip(sizes) {
-                pushed += points as u64;
-                lost += queue.push(interval(at * 60, points));
+            for (at, size) in (0..).zip(sizes) {
+                pushed += size as u64;
+                lost += points(&queue.push(interval(at * 60, size)));
                 prop_assert!(queue.size().1 <= most);
             }
             let left = queue.settle(i64::MAX);

@@ -73,7 +73,7 @@ pub(super) fn helper(view: &View) -> Vec<Group> {
 
 fn distribution_of(per_node: &PerNode, values: impl Iterator<Item = f64>) -> Option<Point> {
     let value = distribution::collect(values.filter(|value| Total::takes(*value)));
-    (!value.values.is_empty()).then(|| Point {
+    (!value.values.is_empty()).then_some(Point {
         name: Cow::Borrowed(per_node.name),
         unit: per_node.unit,
         value: Value::Distribution(value),
@@ -95,6 +95,9 @@ fn rows(view: &View, family: u16) -> f64 {
     sum.value()
 }
 
+/// Name and value of each, by name.
+type Labels = Vec<(&'static str, String)>;
+
 /// What is wanted of the names of `/metrics`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
@@ -107,7 +110,7 @@ pub(super) struct Wanted {
 /// The cluster scope of `/metrics`, and of the node scope what is wanted. Labels that are not wanted as
 /// dimensions are added up.
 pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
-    let mut groups: BTreeMap<Vec<(&'static str, String)>, Vec<Point>> = BTreeMap::new();
+    let mut groups: BTreeMap<Labels, Vec<Point>> = BTreeMap::new();
     let figures = aggregate::figures(view);
     let is_kept = |label: &str| ALWAYS.contains(&label) || wanted.labels.iter().any(|l| l == label);
     for figure in &figures {
@@ -140,7 +143,7 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
     if let Some(point) = distribution_of(&names::UTILIZATION, ratios) {
         groups.entry(Vec::new()).or_default().push(point);
     }
-    let group = |(dimensions, points): (Vec<(&'static str, String)>, Vec<Point>)| Group {
+    let group = |(dimensions, points): (Labels, Vec<Point>)| Group {
         dimensions: dimensions.into_iter().map(|(n, v)| (Cow::Borrowed(n), v.into())).collect(),
         points,
     };
@@ -150,11 +153,8 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
 }
 
 /// A figure's samples, added up over the labels that are not kept.
-fn summed(
-    figure: &Figure,
-    is_kept: impl Fn(&str) -> bool,
-) -> Vec<(&'static str, Vec<(&'static str, String)>, f64)> {
-    let mut sums: BTreeMap<(&'static str, Vec<(&'static str, String)>), f64> = BTreeMap::new();
+fn summed(figure: &Figure, is_kept: impl Fn(&str) -> bool) -> Vec<(&'static str, Labels, f64)> {
+    let mut sums: BTreeMap<(&'static str, Labels), f64> = BTreeMap::new();
     for sample in &figure.samples {
         // Buckets are for whoever can read them; sum and count say how many and how long.
         if sample.suffix == "_bucket" {
