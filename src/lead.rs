@@ -221,13 +221,12 @@ impl Elector {
                 let told = self.trouble(answer, &words);
                 self.observe.lease_answered(answer, &lease, &told);
                 if answer != Answer::Conflict {
-                    let alone = self.term.unanswered(began);
-                    if let Some(until) = alone {
-                        self.promise.extend(until);
-                    }
-                    let note = match alone {
-                        Some(_) => format!("{told}; no other process is known, this one serves on"),
-                        None => told,
+                    let now = self.clock.uptime();
+                    let until = self.term.unanswered(began, now);
+                    let note = if until.is_some_and(|until| self.promise.prolong(until, now)) {
+                        format!("{told}; no other process is known, this one serves on")
+                    } else {
+                        told
                     };
                     self.tell(Some(note));
                 }

@@ -78,13 +78,25 @@ fn a_holder_knows_itself_alone_after_some_renewals_and_no_more_once_somebody_ann
         .collect();
     assert_eq!(told, [true, true, false, false]);
     // Alone it serves on without an answer, as long as it never stood still.
-    assert_eq!(term.unanswered(9.0), Some(19.0));
-    assert_eq!(term.unanswered(18.0), Some(28.0));
-    assert_eq!(term.unanswered(28.0), None, "it was paused");
+    assert_eq!(term.unanswered(9.0, 10.0), Some(19.0));
+    assert_eq!(term.unanswered(18.0, 18.9), Some(28.0));
+    assert_eq!(term.unanswered(28.0, 28.0), None, "it was paused");
     let announced = Record { contender: true, ..record("me", 5) };
     assert_eq!(term.step(Some(&announced), 29.0), Step::Renew { contended: true });
     term.wrote(true, 29.0);
-    assert_eq!(term.unanswered(30.0), None, "the other one counts from its last renewal");
+    assert_eq!(term.unanswered(30.0, 31.0), None, "the other one counts from its last renewal");
+}
+
+#[test]
+fn a_promise_that_ended_while_a_request_was_under_way_is_not_prolonged() {
+    let mut term = term();
+    term.step(None, 0.0);
+    for _ in 0..4 {
+        term.wrote(false, 16.0);
+    }
+    // Sent at 19, stopped until 27, and only then without an answer: somebody may have asked at 26.5.
+    assert_eq!(term.unanswered(19.0, 27.0), None);
+    assert_eq!(term.unanswered(27.1, 27.2), None);
 }
 
 #[test]
@@ -97,7 +109,7 @@ fn a_holder_is_bound_by_a_competitor_before_it_has_written_so() {
     }
     let announced = Record { contender: true, ..record("me", 5) };
     assert_eq!(term.step(Some(&announced), 4.0), Step::Renew { contended: true });
-    assert_eq!(term.unanswered(4.0), None, "it may have been written all the same");
+    assert_eq!(term.unanswered(4.0, 5.0), None, "it may have been written all the same");
 }
 
 #[test]
@@ -250,7 +262,7 @@ impl Process {
             Phase::Idle { .. } => {}
             Phase::Read { began, at } if now >= at || mine - began > PATIENCE => {
                 if !self.reaches(world) || mine - began > PATIENCE {
-                    return self.unanswered(began);
+                    return self.unanswered(began, mine);
                 }
                 let record = world.record.clone();
                 let mut step = self.term.step(record.as_ref(), mine);
@@ -291,7 +303,7 @@ impl Process {
                 if now >= answer || mine - sent > PATIENCE =>
             {
                 if !self.reaches(world) || mine - sent > PATIENCE {
-                    return self.unanswered(began);
+                    return self.unanswered(began, mine);
                 }
                 let done = world.writes[write].done == Some(true);
                 if done && step != Step::Announce {
@@ -305,8 +317,8 @@ impl Process {
         }
     }
 
-    fn unanswered(&mut self, began: f64) {
-        if let Some(until) = self.term.unanswered(began) {
+    fn unanswered(&mut self, began: f64, mine: f64) {
+        if let Some(until) = self.term.unanswered(began, mine) {
             self.until = until;
         }
         self.phase = Phase::Idle { until: began - self.ahead + PERIOD };

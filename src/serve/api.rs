@@ -45,6 +45,8 @@ pub struct Status {
     /// Whether this process serves the scopes cluster and node now: not while hidden, before the first
     /// view, or while another process leads.
     pub serves_data: bool,
+    /// Whether data are this process's to serve now, served or not: false while another process may lead.
+    pub may_serve: bool,
     /// HTTP connections that are open, this one included.
     pub connections: i64,
 }
@@ -201,6 +203,7 @@ impl Shared {
             view,
             data_hidden: self.bodies.hidden(),
             serves_data: self.bodies.serves(),
+            may_serve: self.bodies.may_serve(),
             connections: self.observe.connections(),
         }
     }

@@ -83,6 +83,7 @@ mod tests {
             view: None,
             data_hidden: false,
             serves_data: true,
+            may_serve: true,
             connections: 1,
         }
     }
