@@ -2,6 +2,7 @@
 //! answer that is not understood is none, and so is a refused connection, which may be a firewall's word
 //! about a holder that others do reach.
 
+use super::lease::Read;
 use super::term::Knock;
 use serde::Deserialize;
 use std::time::Duration;
@@ -16,8 +17,16 @@ struct Status {
     may_serve: bool,
 }
 
+/// Asks the holder of a Lease.
+pub(super) async fn holder(read: &Read, patience: Duration) -> Knock {
+    match &read.address {
+        Some(address) => knock(address, patience).await,
+        None => Knock::Silent,
+    }
+}
+
 /// Asks for `/api/v1/status`.
-pub(super) async fn knock(address: &str, patience: Duration) -> Knock {
+async fn knock(address: &str, patience: Duration) -> Knock {
     match tokio::time::timeout(patience, ask(address)).await {
         Ok(Ok(Some(true))) => Knock::Serves,
         Ok(Ok(Some(false))) => Knock::Idle,

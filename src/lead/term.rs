@@ -115,6 +115,8 @@ impl Watch {
 #[derive(Debug)]
 pub(super) struct Term {
     me: String,
+    /// What the identities of earlier containers of this very pod begin with.
+    pod: Option<String>,
     duration: f64,
     /// Of our Lease, while it is another's.
     watch: Watch,
@@ -129,9 +131,9 @@ pub(super) struct Term {
 }
 
 impl Term {
-    pub(super) fn new(me: String, duration: f64) -> Term {
+    pub(super) fn new(me: String, pod: Option<String>, duration: f64) -> Term {
         let watch = Watch::default();
-        Term { me, duration, watch, until: None, contended: true, calm: 0, gone: None }
+        Term { me, pod, duration, watch, until: None, contended: true, calm: 0, gone: None }
     }
 
     /// What to do about the Lease as it was read at `now`.
@@ -154,6 +156,10 @@ impl Term {
         }
         self.lost();
         self.gone = None;
+        if self.pod.as_ref().is_some_and(|pod| record.holder.starts_with(pod)) {
+            // It had ended before this container began.
+            return Step::Take;
+        }
         self.watch.look(record, self.duration, now)
     }
 
