@@ -201,7 +201,7 @@ pub struct Config {
     pub in_cluster: bool,
     /// Whether a Lease decides who serves data.
     pub election: bool,
-    /// The host's name, and the pod's address where there is one.
+    /// The pod's name (`POD_NAME`) where it is told, else the host's.
     pub host: Option<String>,
     /// `POD_IP`: where the others reach this pod.
     pub pod_ip: Option<String>,
@@ -333,7 +333,9 @@ impl Config {
             Election::Off => false,
             Election::Auto => in_cluster,
         };
-        let host = variable("HOSTNAME").or_else(host_name);
+        let named = |key: &str| variable(key).filter(|name| !name.is_empty());
+        // In the node's network a pod's host name is the node's.
+        let host = named("POD_NAME").or_else(|| named("HOSTNAME")).or_else(host_name);
         let shard = service.shard.resolve(host.as_deref()).map_err(|allowed| {
             let given = service.shard.index.map(|index| index.to_string()).unwrap_or_default();
             error("--shard.index", &given, &allowed)

@@ -3,8 +3,8 @@
 //! to tell. Never: two that serve at once, as far as clocks tick alike; a promise kept past a pause.
 //!
 //! *Flow*: five times a duration the Lease is read and, by the rules of [`term`], renewed, taken or
-//! left alone. Shards have a Lease each; while one of another number of shards is held, none of ours is
-//! taken: nodes would be counted twice. *When it cannot keep up*: the promise ends, and with it the
+//! left alone. Shards have a Lease each; while one of another number of shards is held, by the same rules
+//! ([`others`]), none of ours is taken: nodes would be counted twice. *When it cannot keep up*: the promise ends, and with it the
 //! serving of data. *Stopping*: the Lease is released, so that the next holder need not wait.
 
 use crate::clock::Clock;
@@ -13,19 +13,21 @@ use crate::observe::lead::Answer;
 use crate::promise::Promise;
 use crate::units;
 use clap::{Args, ValueEnum};
+use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use lease::{Claim, Client, Read, Refusal};
-use std::collections::HashMap;
+use lease::{Claim, Client, Form, Read, Refusal};
+use others::Others;
 use std::sync::Arc;
 use std::time::Duration;
-use term::{Knock, Step, Term};
+use term::{Step, Term};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 mod knock;
 mod lease;
+mod others;
 mod term;
 
 /// Attempts in a duration. A promise lasts for two thirds of it: one attempt may hang, and two may fail
@@ -41,8 +43,12 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
 /// Of the time between two attempts, the share that is left to chance.
 const JITTER: f64 = 0.1;
 
-/// A holder of another number of shards that has not renewed for so many durations is gone.
-const GONE_DURATIONS: f64 = 4.0;
+/// Attempts in a row that somebody else's writing spoiled, before it is told.
+const CONFLICTS_TOLD: u32 = 3;
+
+/// To so many holders of another number of shards we announce ourselves in one attempt; the next attempt
+/// has those that are left.
+const ANNOUNCED: usize = 4;
 
 /// Who serves data.
 #[derive(Debug, Clone, Args)]
@@ -109,6 +115,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub struct Candidate {
     /// Unique among all processes that ever were.
     pub identity: String,
+    /// What the identities of earlier containers of this pod begin with, where nobody else's can.
+    pub pod: Option<String>,
     /// Where our HTTP server is for the others, if that is known: `host:port`.
     pub address: Option<String>,
     /// Number of this shard, and of all.
@@ -136,8 +144,12 @@ struct Elector {
     renewals: u64,
     /// Who led when it was last told.
     leader: String,
-    /// Leases of other numbers of shards: their renewal, and our uptime when we first saw it.
-    others: HashMap<String, (String, f64)>,
+    /// Leases of other numbers of shards.
+    others: Others,
+    /// Attempts in a row that somebody else's writing spoiled.
+    conflicts: u32,
+    /// It was told that the promise has ended, though the Lease is still ours.
+    lapsed: bool,
 }
 
 /// Takes part in the election until it is cancelled. `ready` becomes true once there is something to
@@ -158,17 +170,19 @@ pub async fn run(
         settings.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let (index, count) = candidate.shard;
     let api: Api<Lease> = Api::namespaced(client, &namespace);
-    let client = Client {
-        api,
+    let form = Form {
         name: if count > 1 { format!("{}-{index}", settings.name) } else { settings.name.clone() },
         family: settings.name,
         shards: count,
         duration: settings.duration,
         address: candidate.address.clone(),
-        patience: (settings.duration / PATIENCE).min(LONGEST_PATIENCE),
     };
+    let patience = (settings.duration / PATIENCE).min(LONGEST_PATIENCE);
+    let client = Client { api, form, patience };
+    let seconds = settings.duration.as_secs_f64();
     let elector = Elector {
-        term: Term::new(candidate.identity.clone(), settings.duration.as_secs_f64()),
+        term: Term::new(candidate.identity.clone(), candidate.pod.clone(), seconds),
+        others: Others::new(candidate.shard, seconds),
         candidate,
         client,
         promise,
@@ -177,7 +191,8 @@ pub async fn run(
         standing,
         renewals: 0,
         leader: String::new(),
-        others: HashMap::new(),
+        conflicts: 0,
+        lapsed: false,
     };
     elector.run(ready, settings.duration / ATTEMPTS, cancel).await;
 }
@@ -214,49 +229,39 @@ impl Elector {
             // Somebody was quicker: what the Lease is now is worth a look at once.
             result = self.advance().await;
         }
-        let lease = self.client.name.clone();
         match result {
-            Ok(()) => self.observe.lease_answered(Answer::Ok, &lease, ""),
-            Err(Refusal(answer, words)) => {
-                let told = self.trouble(answer, &words);
-                self.observe.lease_answered(answer, &lease, &told);
-                if answer != Answer::Conflict {
-                    let alone = self.term.unanswered(began);
-                    if let Some(until) = alone {
-                        self.promise.extend(until);
-                    }
-                    let note = match alone {
-                        Some(_) => format!("{told}; no other process is known, this one serves on"),
-                        None => told,
-                    };
-                    self.tell(Some(note));
-                }
+            Ok(()) => {
+                self.conflicts = 0;
+                self.observe.lease_answered(Answer::Ok, &self.client.form.name, "");
             }
+            Err(refusal) => self.refused(&refusal, began),
         }
     }
 
     async fn advance(&mut self) -> Result<(), Refusal> {
         let leases = self.client.list().await?;
         let now = self.clock.uptime();
-        let ours = leases.iter().find(|read| read.name == self.client.name);
+        let ours = leases.iter().find(|read| read.name == self.client.form.name);
         let mut step = self.term.step(ours.map(|read| &read.record), now);
+        let others = self.others.look(&leases, &self.client.form.name, now);
         if !matches!(step, Step::Renew { .. }) {
-            self.ended(ours);
+            self.ended(ours, step, &leases);
         }
         if step == Step::Ask
             && let Some(read) = ours
         {
-            let knock = match &read.address {
-                Some(address) => knock::knock(address, self.client.patience).await,
-                None => Knock::Silent,
-            };
+            let knock = knock::holder(read, self.client.patience).await;
             step = self.term.asked(&read.record, knock, self.clock.uptime());
         }
-        if matches!(step, Step::Create | Step::Take)
-            && let Some(other) = self.held_by_other_shards(&leases, now)
-        {
-            self.tell(Some(other));
-            return Ok(());
+        let mut dead = Vec::new();
+        if matches!(step, Step::Create | Step::Take) {
+            match self.other_shards(others).await? {
+                Ok(found) => dead = found,
+                Err(words) => {
+                    self.tell(Some(words));
+                    return Ok(());
+                }
+            }
         }
         let contended = !matches!(step, Step::Renew { contended: false });
         let sent = self.clock.now();
@@ -269,81 +274,133 @@ impl Elector {
             (Step::Take | Step::Renew { .. }, Some(read)) => {
                 self.client.replace(read, &claim).await?
             }
-            (Step::Announce, _) => return self.client.announce(&identity).await,
+            (Step::Announce, Some(read)) => {
+                return self.client.announce(&read.name, &identity).await;
+            }
             _ => return Ok(()),
         }
-        if !self.term.holds_lease() {
-            // Written, then read: of two that took Leases of different numbers of shards at the same
-            // time, one at least sees the other.
-            let leases = self.client.list().await?;
-            if let Some(other) = self.held_by_other_shards(&leases, self.clock.uptime()) {
-                self.tell(Some(other));
-                self.give_back(&leases).await;
-                return Ok(());
-            }
+        if !self.term.holds_lease() && !self.others_are_gone(&dead).await? {
+            return Ok(());
         }
         let (until, begins) = self.term.wrote(contended, sent.uptime);
         if begins {
             self.promise.begin(until);
-            self.observe.leads(&self.client.name);
+            self.observe.leads(&self.client.form.name);
             self.leader.clone_from(&self.candidate.identity);
         } else {
             self.promise.extend(until);
         }
-        self.tell(None);
-        if begins {
-            // Nobody else's by now: a Lease of another number of shards was found dead above.
-            let dead = leases
-                .iter()
-                .filter(|read| read.shards != self.client.shards && !read.record.holder.is_empty());
-            for read in dead {
-                self.client.retire(read).await?;
-            }
+        if std::mem::take(&mut self.lapsed) && !begins {
+            self.observe.leads_again(&self.client.form.name);
         }
+        self.tell(None);
         Ok(())
     }
 
+    /// Of Leases for another number of shards those that are dead; or in words why we stand by.
+    async fn other_shards(
+        &mut self,
+        mut held: Vec<(&Read, Step)>,
+    ) -> Result<Result<Vec<Read>, String>, Refusal> {
+        let asks = |step: &Step| *step == Step::Ask;
+        // While another of them renews there is nothing to ask.
+        if held.iter().all(|(_, step)| asks(step) || *step == Step::Take) {
+            let patience = self.client.patience;
+            let asked = held.iter_mut().filter(|(_, step)| asks(step));
+            let knock = async |(read, step)| (read, step, knock::holder(read, patience).await);
+            let answers = join_all(asked.map(|(read, step)| knock((*read, step)))).await;
+            let now = self.clock.uptime();
+            for (read, step, knock) in answers {
+                *step = self.others.asked(read, knock, now);
+            }
+        }
+        let unaware = held.iter().filter(|(_, step)| *step == Step::Announce);
+        for (read, _) in unaware.take(ANNOUNCED) {
+            self.client.announce(&read.name, &self.candidate.identity).await?;
+        }
+        let (dead, alive): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|(_, step)| *step == Step::Take);
+        let alive: Vec<&Read> = alive.into_iter().map(|(read, _)| read).collect();
+        Ok(match self.others.words(&alive) {
+            Some(words) => Err(words),
+            None => Ok(dead.into_iter().map(|(read, _)| read.clone()).collect()),
+        })
+    }
+
+    /// Our Lease is written. Of two that took Leases of different numbers of shards at the same time one at
+    /// least sees the other now, and gives back what it took. Those that were found dead are emptied as
+    /// they were read, before we serve: a holder that renewed since then is not dead.
+    async fn others_are_gone(&mut self, dead: &[Read]) -> Result<bool, Refusal> {
+        let leases = self.client.list().await?;
+        let held = self.others.held(&leases);
+        let is_dead = |read: &&Read| {
+            dead.iter().any(|dead| dead.name == read.name && dead.version == read.version)
+        };
+        if !held.iter().all(is_dead) {
+            self.tell(self.others.words(&held));
+            self.give_back(&leases).await;
+            return Ok(false);
+        }
+        for read in held {
+            if let Err(refusal) = self.client.retire(read).await {
+                self.give_back(&leases).await;
+                return Err(refusal);
+            }
+        }
+        Ok(true)
+    }
+
+    /// An attempt that began at `began` did not do what it was to do.
+    fn refused(&mut self, Refusal(answer, words): &Refusal, began: f64) {
+        let (answer, lease) = (*answer, self.client.form.name.clone());
+        self.conflicts = if answer == Answer::Conflict { self.conflicts + 1 } else { 0 };
+        let told = self.trouble(answer, words);
+        let quiet = answer == Answer::Conflict && self.conflicts < CONFLICTS_TOLD;
+        self.observe.lease_answered(answer, &lease, if quiet { "" } else { &told });
+        let now = self.clock.uptime();
+        let alone =
+            if answer == Answer::Conflict { None } else { self.term.unanswered(began, now) };
+        if alone.is_some_and(|until| self.promise.prolong(until, now)) {
+            self.tell(Some(format!("{told}; no other process is known, this one serves on")));
+            return;
+        }
+        let holds = self.promise.holds(self.promise.term(), self.clock.uptime());
+        if self.term.holds_lease() && !holds {
+            let ended = format!("{told}; no data is served from now on, until that succeeds");
+            if !std::mem::replace(&mut self.lapsed, true) {
+                self.observe.promise_ended(&lease, &ended);
+            }
+            self.tell(Some(ended));
+        } else if !quiet {
+            self.tell(Some(told));
+        }
+    }
+
     /// The Lease is another's: whatever we served, we do so no more.
-    fn ended(&mut self, ours: Option<&Read>) {
+    fn ended(&mut self, ours: Option<&Read>, step: Step, leases: &[Read]) {
         let holder = ours.map_or("", |read| &read.record.holder);
+        // One whose Lease is taken at once is gone.
+        let leads = !holder.is_empty() && step != Step::Take;
+        self.lapsed = false;
         if self.leader == self.candidate.identity {
             self.promise.end();
-            self.observe.leads_no_more(&self.client.name, holder);
-        } else if self.leader != holder && !holder.is_empty() {
-            self.observe.follows(&self.client.name, holder);
+            self.observe.leads_no_more(&self.client.form.name, holder);
+        } else if self.leader != holder && leads {
+            self.observe.follows(&self.client.form.name, holder);
         }
         if self.leader != holder {
             self.leader = holder.to_owned();
         }
-        let note = (!holder.is_empty()).then(|| format!("stands by: {holder} serves the data"));
-        self.tell(note);
-    }
-
-    /// A Lease of the same name for another number of shards that somebody holds, in words.
-    fn held_by_other_shards(&mut self, leases: &[Read], now: f64) -> Option<String> {
-        let mut held = None;
-        let others = std::mem::take(&mut self.others);
-        for read in leases.iter().filter(|read| read.shards != self.client.shards) {
-            if read.record.holder.is_empty() {
-                continue;
-            }
-            let renewed = &read.record.renewed;
-            let same = others.get(&read.name).filter(|(before, _)| before == renewed);
-            let since = same.map_or(now, |(_, since)| *since);
-            let durations = if read.record.contended { 1.0 } else { GONE_DURATIONS };
-            if now - since < read.record.duration * durations {
-                held = Some(format!(
-                    "stands by: {} still serves as one of {} shards, this process is one of {}",
-                    read.record.holder, read.shards, self.client.shards
-                ));
-            }
-            self.others.insert(read.name.clone(), (renewed.clone(), since));
+        let same = ours.is_none_or(|read| read.shards == self.client.form.shards);
+        if !same {
+            self.tell(self.others.words(&self.others.held(leases)));
+        } else if leads {
+            self.tell(Some(format!("stands by: {holder} serves the data")));
         }
-        held
     }
 
     async fn give_back(&self, leases: &[Read]) {
-        let ours = leases.iter().find(|read| read.name == self.client.name);
+        let ours = leases.iter().find(|read| read.name == self.client.form.name);
         let Some(read) = ours.filter(|read| read.record.holder == self.candidate.identity) else {
             return;
         };
@@ -363,13 +420,19 @@ impl Elector {
 
     fn trouble(&self, answer: Answer, words: &str) -> String {
         let namespace = self.client.api.namespace().unwrap_or_default();
+        let lease = &self.client.form.name;
         match answer {
             Answer::Forbidden => format!(
                 "the right is missing to get, list, create, update, patch on leases.coordination.k8s.io in namespace {namespace} (Role), or see --lead.election: {words}"
             ),
+            Answer::NotFound => format!(
+                "there is no namespace {namespace} for the Lease {lease}; see --lead.namespace: {words}"
+            ),
+            Answer::Conflict => format!(
+                "the Lease {lease} in namespace {namespace} is changed by somebody else whenever it is to be written; see --lead.name: {words}"
+            ),
             _ => format!(
-                "the Lease {} in namespace {namespace} cannot be read or written: {words}",
-                self.client.name
+                "the Lease {lease} in namespace {namespace} cannot be read or written: {words}"
             ),
         }
     }
@@ -383,3 +446,7 @@ impl Elector {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "lead/run_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 //! Until when this process may serve data. Comes in: what the election promised. Goes out: yes or no at an
-//! uptime. Never: a wall clock, which may be wrong; a promise that outlives a pause of the process.
+//! uptime. Never: a wall clock, which may be wrong; a promise that outlives a pause of the process; one that
+//! goes on by itself after somebody was told that it had ended.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,8 +32,16 @@ impl Promise {
     /// Whether it holds at an uptime in seconds, for a term.
     pub fn holds(&self, term: u64, uptime: f64) -> bool {
         // In this order: an end that belongs to a newer term is seen together with that term.
-        let until = f64::from_bits(self.until.load(Ordering::Acquire));
-        uptime < until && self.term() == term
+        let until = self.until.load(Ordering::Acquire);
+        if uptime >= f64::from_bits(until) {
+            // Whoever is told of the end may take over: only a renewal of the Lease undoes it. Where it is
+            // extended or ended at this moment, that stands.
+            let ended = f64::NEG_INFINITY.to_bits();
+            let _seen =
+                self.until.compare_exchange(until, ended, Ordering::AcqRel, Ordering::Relaxed);
+            return false;
+        }
+        self.term() == term
     }
 
     /// Begins a new term; it holds until this uptime.
@@ -43,7 +52,18 @@ impl Promise {
         self.extend(until);
     }
 
-    /// The same term goes on until this uptime.
+    /// The same term goes on until this uptime, though nobody confirmed it: only if it holds at `uptime` and
+    /// nobody was told that it does not. Answers whether it does go on.
+    pub fn prolong(&self, until: f64, uptime: f64) -> bool {
+        let before = self.until.load(Ordering::Acquire);
+        let holds = uptime < f64::from_bits(before);
+        let until = until.max(f64::from_bits(before)).to_bits();
+        let swap =
+            || self.until.compare_exchange(before, until, Ordering::AcqRel, Ordering::Relaxed);
+        holds && swap().is_ok()
+    }
+
+    /// The same term goes on until this uptime: the Lease was ours all the time.
     pub fn extend(&self, until: f64) {
         self.until.store(until.to_bits(), Ordering::Release);
     }
@@ -71,5 +91,21 @@ mod tests {
         promise.begin(30.0);
         assert!(promise.holds(2, 25.0) && !promise.holds(1, 25.0));
         assert!(Promise::forever().holds(0, 1e12));
+    }
+
+    #[test]
+    fn an_end_that_somebody_saw_is_undone_by_a_renewal_alone() {
+        let promise = Promise::none();
+        assert!(!promise.prolong(10.0, 0.0), "there is none");
+        promise.begin(10.0);
+        assert!(promise.prolong(20.0, 9.0) && promise.holds(1, 19.0));
+        assert!(promise.prolong(15.0, 19.0) && promise.holds(1, 19.5), "never shortened");
+        assert!(!promise.prolong(30.0, 20.0), "it had ended");
+        // The one who prolongs it read the clock before the other one did.
+        assert!(!promise.holds(1, 20.5));
+        assert!(!promise.prolong(30.0, 19.9), "somebody was told");
+        assert!(!promise.holds(1, 19.0));
+        promise.extend(40.0);
+        assert!(promise.holds(1, 30.0));
     }
 }

@@ -86,9 +86,11 @@ pub(super) async fn ended(task: JoinHandle<()>) {
 impl Myself {
     fn candidate(&self) -> Candidate {
         let host = self.host.as_deref().unwrap_or("vpc-cni-exporter");
+        let is_ours_alone = self.in_cluster && is_of_a_deployment(host);
         Candidate {
             // A container that restarts in its pod is another process.
             identity: format!("{host}_{:016x}", fastrand::u64(..)),
+            pod: is_ours_alone.then(|| format!("{host}_")),
             address: self.reachable(),
             shard: (self.shard.index, self.shard.count),
         }
@@ -108,9 +110,47 @@ impl Myself {
     }
 }
 
+/// Whether a name is that of a Deployment's pod, `name-7d9f8b6c5-x2z4q`: no two pods ever have the same one.
+/// A StatefulSet's may be forced away and made anew while the old one still runs, and a pod in the node's
+/// network that is not told its name (`POD_NAME`) has the node's.
+fn is_of_a_deployment(name: &str) -> bool {
+    /// Kubernetes makes no words by chance.
+    const LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
+    let made = |part: &str| part.chars().all(|c| LETTERS.contains(c));
+    let mut parts = name.rsplitn(3, '-');
+    let (last, hash, set) = (parts.next(), parts.next(), parts.next());
+    last.is_some_and(|last| last.len() == 5 && made(last))
+        && hash.is_some_and(|hash| (6..=10).contains(&hash.len()) && made(hash))
+        && set.is_some_and(|set| !set.is_empty() && !name.contains('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_earlier_container_is_known_by_a_name_that_no_other_pod_can_have() {
+        let pod = |in_cluster: bool, host: &str| {
+            let (host, bound) = (Some(host.to_owned()), "127.0.0.1:1".parse().unwrap());
+            let shard = Shard::default();
+            Myself { host, pod_ip: None, in_cluster, bound, shard }.candidate().pod
+        };
+        let name = "vpc-cni-exporter-7d9f8b6c5-x2z4q";
+        assert_eq!(pod(true, name), Some(format!("{name}_")));
+        assert_eq!(pod(false, name), None);
+        for other in [
+            "vpc-cni-exporter-0",
+            "vpc-cni-exporter",
+            "ip-10-0-0-2.ec2.internal",
+            "ip-10-0-0-2",
+            "i-0123456789abcdef0",
+            "x-7d9f8b6c5-abcde",
+            "x-7d9f8b6c5-x2z4q.x.svc",
+            "7d9f8b6c5-x2z4q",
+        ] {
+            assert_eq!(pod(true, other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_others_find_us_at_the_pods_address_or_at_the_one_we_are_bound_to() {

@@ -9,8 +9,8 @@ use clap::Args;
 #[command(next_help_heading = "Shard")]
 #[group(id = "shard")]
 pub struct Settings {
-    /// Which of the shards this process is, from 0 [default: the number that the host name ends with,
-    /// as a StatefulSet's pods have it]
+    /// Which of the shards this process is, from 0 [default: the number that a StatefulSet's pod is named by,
+    /// of $POD_NAME or else of the host name]
     #[arg(
         id = "shard_index",
         long = "shard.index",
@@ -52,15 +52,16 @@ impl Shard {
 }
 
 impl Settings {
-    /// The shard that this process is. `host` is its host name.
+    /// The shard that this process is. `host` is the pod's name where it is known, else the host's.
     ///
     /// # Errors
     /// What is allowed as `--shard.index`, when it is none or cannot be known.
     pub fn resolve(&self, host: Option<&str>) -> Result<Shard, String> {
         let allowed = || {
             format!(
-                "a number below --shard.count ({}), or a host name that ends with one, is allowed",
-                self.count
+                "a number below --shard.count ({}) is allowed, or none where POD_NAME or the host name is that of a StatefulSet's pod, such as vpc-cni-exporter-0; here it is {:?}",
+                self.count,
+                host.unwrap_or_default()
             )
         };
         let index = match self.index {
@@ -75,11 +76,15 @@ impl Settings {
     }
 }
 
-/// The number that a StatefulSet's pod is named by: `name-3`.
-fn ordinal(host: &str) -> Option<u32> {
-    let name = host.split('.').next()?;
-    let (_, number) = name.rsplit_once('-')?;
-    if number.bytes().all(|b| b.is_ascii_digit()) { number.parse().ok() } else { None }
+/// The number that a StatefulSet's pod is named by: `name-3`. A host's own name (`ip-10-0-0-2`, or one with
+/// dots) may end with any number.
+fn ordinal(name: &str) -> Option<u32> {
+    let (set, number) = name.rsplit_once('-')?;
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let is_address = set.strip_prefix("ip-").is_some_and(|rest| rest.split('-').all(digits));
+    let is_ordinal = digits(number) && (number == "0" || !number.starts_with('0'));
+    let is_pod = !set.is_empty() && !is_address && !name.contains('.');
+    if is_pod && is_ordinal { number.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -94,7 +99,6 @@ mod tests {
     fn the_index_is_the_flag_or_else_the_ordinal_of_the_host() {
         assert_eq!(resolve(Some(2), 3, Some("x-1")), Some(2));
         assert_eq!(resolve(None, 3, Some("vpc-cni-exporter-1")), Some(1));
-        assert_eq!(resolve(None, 3, Some("vpc-cni-exporter-2.svc.local")), Some(2));
         assert_eq!(resolve(None, 1, Some("vpc-cni-exporter-7d9f8b6c5-abcde")), Some(0));
     }
 
@@ -107,6 +111,12 @@ mod tests {
             (None, 3, Some("x-+1")),
             (None, 3, Some("x-abcde")),
             (None, 3, Some("7")),
+            (None, 3, Some("-1")),
+            (None, 3, Some("x-01")),
+            (None, 3, Some("ip-10-0-0-2")),
+            (None, 3, Some("ip-10-0-0-2.ec2.internal")),
+            (None, 3, Some("vpc-cni-exporter-2.svc.local")),
+            (None, 3, Some("vpc-cni-exporter-7d9f8b6c5-24567")),
             (Some(1), 1, None),
         ] {
             let refused = Settings { index, count }.resolve(host).unwrap_err();

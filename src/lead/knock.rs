@@ -1,9 +1,10 @@
 //! The holder, asked directly. Comes in: its address. Goes out: whether it serves data. Never: a guess: an
-//! answer that is not understood is none.
+//! answer that is not understood is none, and so is a refused connection, which may be a firewall's word
+//! about a holder that others do reach.
 
+use super::lease::Read;
 use super::term::Knock;
 use serde::Deserialize;
-use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,15 +14,22 @@ const LONGEST: u64 = 256 * 1024;
 
 #[derive(Deserialize)]
 struct Status {
-    serves_data: bool,
+    may_serve: bool,
+}
+
+/// Asks the holder of a Lease.
+pub(super) async fn holder(read: &Read, patience: Duration) -> Knock {
+    match &read.address {
+        Some(address) => knock(address, patience).await,
+        None => Knock::Silent,
+    }
 }
 
 /// Asks for `/api/v1/status`.
-pub(super) async fn knock(address: &str, patience: Duration) -> Knock {
+async fn knock(address: &str, patience: Duration) -> Knock {
     match tokio::time::timeout(patience, ask(address)).await {
         Ok(Ok(Some(true))) => Knock::Serves,
         Ok(Ok(Some(false))) => Knock::Idle,
-        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Knock::Idle,
         Ok(Ok(None) | Err(_)) | Err(_) => Knock::Silent,
     }
 }
@@ -34,7 +42,7 @@ async fn ask(address: &str) -> std::io::Result<Option<bool>> {
     stream.take(LONGEST).read_to_end(&mut answer).await?;
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
     let body = end.and_then(|end| answer.get(end..)).unwrap_or_default();
-    Ok(serde_json::from_slice::<Status>(body).ok().map(|status| status.serves_data))
+    Ok(serde_json::from_slice::<Status>(body).ok().map(|status| status.may_serve))
 }
 
 #[cfg(test)]
@@ -64,8 +72,8 @@ mod tests {
     async fn what_is_not_understood_is_no_answer() {
         let ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
         for (body, expected) in [
-            ("{\"serves_data\":true,\"x\":1}", Knock::Serves),
-            ("{\"serves_data\":false}", Knock::Idle),
+            ("{\"may_serve\":true,\"serves_data\":false}", Knock::Serves),
+            ("{\"may_serve\":false}", Knock::Idle),
             ("{\"version\":\"0.0.1\"}", Knock::Silent),
             ("<html>", Knock::Silent),
             ("", Knock::Silent),
@@ -77,10 +85,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_nobody_listens_nobody_serves() {
+    async fn where_nobody_listens_nobody_knows_who_serves() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
-        assert_eq!(knock(&address, Duration::from_secs(5)).await, Knock::Idle);
+        assert_eq!(knock(&address, Duration::from_secs(5)).await, Knock::Silent);
     }
 }

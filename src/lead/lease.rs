@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Set by a follower, cleared by the holder's renewal.
-const CONTENDER: &str = "vpc-cni-exporter/contender";
+pub(super) const CONTENDER: &str = "vpc-cni-exporter/contender";
 /// Whether the holder knew of a follower when it renewed.
 const CONTENDED: &str = "vpc-cni-exporter/contended";
 /// Where the holder's HTTP server is.
@@ -32,7 +32,7 @@ pub(super) struct Read {
     pub(super) address: Option<String>,
     /// How many shards its holder is one of.
     pub(super) shards: u32,
-    version: String,
+    pub(super) version: String,
     transitions: i32,
     acquired: Option<MicroTime>,
 }
@@ -53,10 +53,9 @@ pub(super) struct Claim<'a> {
     pub(super) renewal: u64,
 }
 
-/// The Lease of this process's shard.
+/// What does not change about the Lease of this process's shard.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
-    pub(super) api: Api<Lease>,
+pub(super) struct Form {
     /// `--lead.name`.
     pub(super) family: String,
     /// The Lease's own name.
@@ -64,6 +63,13 @@ pub(super) struct Client {
     pub(super) shards: u32,
     pub(super) duration: Duration,
     pub(super) address: Option<String>,
+}
+
+/// The way to it.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) api: Api<Lease>,
+    pub(super) form: Form,
     /// How long one request may take.
     pub(super) patience: Duration,
 }
@@ -71,12 +77,12 @@ pub(super) struct Client {
 impl Client {
     /// The Leases of all shards, whatever their number: ours among them, if there is one.
     pub(super) async fn list(&self) -> Result<Vec<Read>, Refusal> {
-        let params = ListParams::default().labels(&format!("{FAMILY}={}", self.family));
+        let params = ListParams::default().labels(&format!("{FAMILY}={}", self.form.family));
         let list = self.within(self.api.list(&params)).await?;
         let mut leases: Vec<Read> = list.items.into_iter().map(Read::of).collect();
         // One that somebody made beforehand lacks our label.
-        if !leases.iter().any(|read| read.name == self.name)
-            && let Some(lease) = self.within(self.api.get_opt(&self.name)).await?
+        if !leases.iter().any(|read| read.name == self.form.name)
+            && let Some(lease) = self.within(self.api.get_opt(&self.form.name)).await?
         {
             leases.push(Read::of(lease));
         }
@@ -90,26 +96,28 @@ impl Client {
             "spec": { "holderIdentity": "" },
         });
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        self.within(self.api.patch(&read.name, &params, &patch)).await.map(drop)
+        self.within(self.api.patch(&read.name, &params, &patch)).await.map(drop).map_err(changed)
     }
 
     /// Makes the Lease that there is not.
     pub(super) async fn create(&self, claim: &Claim<'_>) -> Result<(), Refusal> {
-        let lease = self.lease(claim, None);
+        let lease = self.form.lease(claim, None);
         self.within(self.api.create(&PostParams::default(), &lease)).await.map(drop)
     }
 
     /// Writes over what was read, and nothing newer.
     pub(super) async fn replace(&self, read: &Read, claim: &Claim<'_>) -> Result<(), Refusal> {
-        let lease = self.lease(claim, Some(read));
-        self.within(self.api.replace(&self.name, &PostParams::default(), &lease)).await.map(drop)
+        let lease = self.form.lease(claim, Some(read));
+        let params = PostParams::default();
+        let replaced = self.api.replace(&self.form.name, &params, &lease);
+        self.within(replaced).await.map(drop).map_err(changed)
     }
 
-    /// Tells the holder that there is a competitor.
-    pub(super) async fn announce(&self, me: &str) -> Result<(), Refusal> {
+    /// Tells a Lease's holder that there is a competitor.
+    pub(super) async fn announce(&self, name: &str, me: &str) -> Result<(), Refusal> {
         let patch = json!({ "metadata": { "annotations": { CONTENDER: me } } });
-        let patch = Patch::Merge(&patch);
-        self.within(self.api.patch(&self.name, &PatchParams::default(), &patch)).await.map(drop)
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        self.within(self.api.patch(name, &params, &patch)).await.map(drop).map_err(changed)
     }
 
     async fn within<T>(
@@ -121,8 +129,11 @@ impl Client {
             Err(_) => Err(Refusal(Answer::Unreachable, "no answer in time".to_owned())),
         }
     }
+}
 
-    fn lease(&self, claim: &Claim<'_>, read: Option<&Read>) -> Lease {
+impl Form {
+    /// The Lease as it is to be, over what was read.
+    pub(super) fn lease(&self, claim: &Claim<'_>, read: Option<&Read>) -> Lease {
         let now = Timestamp::from_microsecond((claim.unix * 1e6) as i64).ok().map(MicroTime);
         let stays = read.is_some_and(|read| read.record.holder == claim.holder);
         let before = read.map_or(0, |read| read.transitions);
@@ -143,7 +154,9 @@ impl Client {
             spec: Some(LeaseSpec {
                 holder_identity: Some(claim.holder.to_owned()),
                 lease_duration_seconds: i32::try_from(self.duration.as_secs()).ok(),
-                lease_transitions: Some(before + i32::from(!stays && !claim.holder.is_empty())),
+                lease_transitions: Some(
+                    before.saturating_add(i32::from(!stays && !claim.holder.is_empty())),
+                ),
                 acquire_time: if stays {
                     read.and_then(|read| read.acquired.clone())
                 } else {
@@ -157,7 +170,7 @@ impl Client {
 }
 
 impl Read {
-    fn of(lease: Lease) -> Read {
+    pub(super) fn of(lease: Lease) -> Read {
         let Lease { metadata, spec } = lease;
         let spec = spec.unwrap_or_default();
         let annotations = metadata.annotations.unwrap_or_default();
@@ -185,13 +198,18 @@ impl Read {
     }
 }
 
+/// What was read a moment ago and is not there any more has been changed by somebody.
+fn changed(Refusal(answer, words): Refusal) -> Refusal {
+    Refusal(if answer == Answer::NotFound { Answer::Conflict } else { answer }, words)
+}
+
 fn refusal(error: &kube::Error) -> Refusal {
     let answer = match error {
         kube::Error::Api(status) => match status.code {
             401 => Answer::Unauthorized,
             403 => Answer::Forbidden,
             409 => Answer::Conflict,
-            404 => Answer::Conflict,
+            404 => Answer::NotFound,
             _ => Answer::Server,
         },
         _ => Answer::Unreachable,

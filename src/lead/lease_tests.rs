@@ -31,11 +31,13 @@ fn client(answers: Vec<(u16, Value)>) -> (Client, Asked) {
     });
     let client = Client {
         api: Api::namespaced(kube::Client::new(service, "ours"), "ours"),
-        family: "exporter".to_owned(),
-        name: "exporter-1".to_owned(),
-        shards: 3,
-        duration: Duration::from_secs(15),
-        address: Some("10.0.0.7:61681".to_owned()),
+        form: Form {
+            family: "exporter".to_owned(),
+            name: "exporter-1".to_owned(),
+            shards: 3,
+            duration: Duration::from_secs(15),
+            address: Some("10.0.0.7:61681".to_owned()),
+        },
         patience: Duration::from_millis(50),
     };
     (client, asked)
@@ -126,15 +128,35 @@ async fn a_dead_lease_is_emptied_only_as_it_was_read() {
     assert_eq!(asked.lock().unwrap()[1].1, patch);
 }
 
+fn status(code: u16, reason: &str) -> (u16, Value) {
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": reason, "reason": reason, "code": code });
+    (code, status)
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_namespace_or_was_taken_away_meanwhile() {
+    let gone = || status(404, "NotFound");
+    let found = (200, list(&[lease(json!({}), json!({}))]));
+    let (client, _) = client(vec![found, gone(), gone(), gone(), gone()]);
+    let read = client.list().await.unwrap().remove(0);
+    assert_eq!(client.create(&claim("me")).await.unwrap_err().0, Answer::NotFound);
+    assert_eq!(client.replace(&read, &claim("me")).await.unwrap_err().0, Answer::Conflict);
+    assert_eq!(client.retire(&read).await.unwrap_err().0, Answer::Conflict);
+    assert_eq!(client.announce("x", "me").await.unwrap_err().0, Answer::Conflict);
+}
+
+#[tokio::test]
+async fn the_count_of_holders_ends_where_its_type_does() {
+    let most = lease(json!({ "holderIdentity": "a", "leaseTransitions": i32::MAX }), json!({}));
+    let (client, asked) = client(vec![(200, list(std::slice::from_ref(&most))), (200, most)]);
+    let read = client.list().await.unwrap().remove(0);
+    client.replace(&read, &claim("me")).await.unwrap();
+    assert_eq!(asked.lock().unwrap()[1].1["spec"]["leaseTransitions"], i32::MAX);
+}
+
 #[tokio::test]
 async fn every_refusal_has_its_kind() {
-    let status = |code: u16, reason: &str| {
-        (
-            code,
-            json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": reason, "reason": reason, "code": code }),
-        )
-    };
     let (client, _) = client(vec![
         status(409, "AlreadyExists"),
         status(403, "Forbidden"),
@@ -154,9 +176,9 @@ async fn every_refusal_has_its_kind() {
 #[tokio::test]
 async fn a_follower_announces_itself_and_touches_nothing_else() {
     let (client, asked) = client(vec![(200, lease(json!({}), json!({})))]);
-    client.announce("me").await.unwrap();
+    client.announce("exporter-0", "me").await.unwrap();
     let asked = asked.lock().unwrap();
-    assert!(asked[0].0.starts_with("PATCH "), "{}", asked[0].0);
+    assert!(asked[0].0.starts_with("PATCH ") && asked[0].0.contains("/leases/exporter-0"));
     let patch = json!({ "metadata": { "annotations": { "vpc-cni-exporter/contender": "me" } } });
     assert_eq!(asked[0].1, patch);
 }

@@ -8,7 +8,8 @@
 //!
 //! A holder that nobody competes with goes on while the API server does not answer. So that nobody
 //! takes its Lease meanwhile, the record says whether it knew of a competitor when it wrote it: only
-//! then may one take over without asking it.
+//! then may one take over without asking it. It goes on while its promise holds, and never afterwards:
+//! whoever asked it in between heard that it does not serve.
 
 /// Of the duration, for how much a holder serves after a renewal.
 const SERVED_SHARE: f64 = 2.0 / 3.0;
@@ -39,9 +40,9 @@ pub(super) struct Record {
 pub(super) enum Knock {
     /// It serves data.
     Serves,
-    /// It does not, or nobody listens there.
+    /// It does not.
     Idle,
-    /// No answer, or nobody knows where to ask.
+    /// No answer, or nobody knows where to ask. Nobody listening there is none: a firewall says so, too.
     Silent,
 }
 
@@ -65,47 +66,16 @@ pub(super) enum Step {
     Wait,
 }
 
-/// One process's part in the election.
-#[derive(Debug)]
-pub(super) struct Term {
-    me: String,
-    duration: f64,
+/// Another's Lease, watched until it is nobody's any more.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
     /// The record as it last changed: holder, renewal, and our uptime when we first saw it.
     seen: Option<(String, String, f64)>,
-    /// Until when we may serve; `None` while we hold nothing.
-    until: Option<f64>,
-    /// Whether our last renewal said that there is a competitor.
-    contended: bool,
-    /// Renewals since a competitor was last heard of.
-    calm: u32,
-    /// Our uptime when we first found no Lease.
-    gone: Option<f64>,
 }
 
-impl Term {
-    pub(super) fn new(me: String, duration: f64) -> Term {
-        Term { me, duration, seen: None, until: None, contended: true, calm: 0, gone: None }
-    }
-
-    /// What to do about the Lease as it was read at `now`.
-    pub(super) fn step(&mut self, record: Option<&Record>, now: f64) -> Step {
-        let Some(record) = record else {
-            let was_ours = self.until.is_some();
-            self.lost();
-            // Somebody took it away: its holder serves until it notices.
-            let gone = *self.gone.get_or_insert(now);
-            let noticed = was_ours || self.seen.is_none() || now - gone >= self.duration;
-            return if noticed { Step::Create } else { Step::Wait };
-        };
-        if record.holder == self.me {
-            self.calm = if record.contender { 0 } else { self.calm.saturating_add(1) };
-            let contended = self.calm < CALM_RENEWALS;
-            // From before it is written: the answer may be lost, and the competitor counts on it.
-            self.contended |= contended;
-            return Step::Renew { contended };
-        }
-        self.lost();
-        self.gone = None;
+impl Watch {
+    /// What the record allows at `now`; `duration` is our own.
+    pub(super) fn look(&mut self, record: &Record, duration: f64, now: f64) -> Step {
         let known = self.seen.as_ref();
         let same = known
             .filter(|(holder, renewed, _)| *holder == record.holder && *renewed == record.renewed);
@@ -116,7 +86,7 @@ impl Term {
                 now
             }
         };
-        let whole = record.duration.max(self.duration);
+        let whole = record.duration.max(duration);
         if record.holder.is_empty() || (record.contended && now - since >= whole) {
             Step::Take
         } else if now - since >= whole {
@@ -129,8 +99,8 @@ impl Term {
     }
 
     /// What to do after [`Step::Ask`], at `now`.
-    pub(super) fn asked(&self, record: &Record, knock: Knock, now: f64) -> Step {
-        let whole = record.duration.max(self.duration);
+    pub(super) fn asked(&self, record: &Record, duration: f64, knock: Knock, now: f64) -> Step {
+        let whole = record.duration.max(duration);
         let unchanged = self.seen.as_ref().map_or(0.0, |(_, _, since)| now - since);
         match knock {
             Knock::Idle => Step::Take,
@@ -138,6 +108,64 @@ impl Term {
             Knock::Serves | Knock::Silent if record.contender => Step::Wait,
             Knock::Serves | Knock::Silent => Step::Announce,
         }
+    }
+}
+
+/// One process's part in the election.
+#[derive(Debug)]
+pub(super) struct Term {
+    me: String,
+    /// What the identities of earlier containers of this very pod begin with.
+    pod: Option<String>,
+    duration: f64,
+    /// Of our Lease, while it is another's.
+    watch: Watch,
+    /// Until when we may serve; `None` while we hold nothing.
+    until: Option<f64>,
+    /// Whether our last renewal said that there is a competitor.
+    contended: bool,
+    /// Renewals since a competitor was last heard of.
+    calm: u32,
+    /// Our uptime when we first found no Lease.
+    gone: Option<f64>,
+}
+
+impl Term {
+    pub(super) fn new(me: String, pod: Option<String>, duration: f64) -> Term {
+        let watch = Watch::default();
+        Term { me, pod, duration, watch, until: None, contended: true, calm: 0, gone: None }
+    }
+
+    /// What to do about the Lease as it was read at `now`.
+    pub(super) fn step(&mut self, record: Option<&Record>, now: f64) -> Step {
+        let Some(record) = record else {
+            let was_ours = self.until.is_some();
+            self.lost();
+            // Somebody took it away: its holder serves until it notices.
+            let gone = *self.gone.get_or_insert(now);
+            let never = self.watch.seen.is_none();
+            let noticed = was_ours || never || now - gone >= self.duration;
+            return if noticed { Step::Create } else { Step::Wait };
+        };
+        if record.holder == self.me {
+            self.calm = if record.contender { 0 } else { self.calm.saturating_add(1) };
+            let contended = self.calm < CALM_RENEWALS;
+            // From before it is written: the answer may be lost, and the competitor counts on it.
+            self.contended |= contended;
+            return Step::Renew { contended };
+        }
+        self.lost();
+        self.gone = None;
+        if self.pod.as_ref().is_some_and(|pod| record.holder.starts_with(pod)) {
+            // It had ended before this container began.
+            return Step::Take;
+        }
+        self.watch.look(record, self.duration, now)
+    }
+
+    /// What to do after [`Step::Ask`], at `now`.
+    pub(super) fn asked(&self, record: &Record, knock: Knock, now: f64) -> Step {
+        self.watch.asked(record, self.duration, knock, now)
     }
 
     /// A write that makes the Lease ours, or keeps it so, was carried out; it was sent at `sent`.
@@ -154,11 +182,11 @@ impl Term {
         (until, begins)
     }
 
-    /// An attempt that began at `began` got no answer. One that is alone goes on, as long as it never
-    /// stood still: whoever was paused cannot know what happened meanwhile.
-    pub(super) fn unanswered(&mut self, began: f64) -> Option<f64> {
+    /// An attempt that began at `began` got no answer until `now`. One that is alone goes on, as long as
+    /// its promise holds: whoever was paused for longer cannot know what happened meanwhile.
+    pub(super) fn unanswered(&mut self, began: f64, now: f64) -> Option<f64> {
         let until = self.until.as_mut()?;
-        if !self.contended && began < *until {
+        if !self.contended && now < *until {
             *until = until.max(began + self.duration * SERVED_SHARE);
             return Some(*until);
         }
@@ -171,7 +199,7 @@ impl Term {
     }
 
     /// The Lease is not ours, or no more.
-    pub(super) fn lost(&mut self) {
+    fn lost(&mut self) {
         self.until = None;
         self.contended = true;
     }

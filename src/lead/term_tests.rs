@@ -1,9 +1,12 @@
-//! The rules of the election, alone and as several processes play by them: a simulated Lease with
-//! compare-and-swap, processes that are paused, cut off and killed, requests that are slow, lost, or
-//! carried out without an answer.
+//! The rules of the election, alone and as several processes play by them: a Lease with compare-and-swap,
+//! written and read as the API server's is; processes that are paused, cut off and killed, whose wall
+//! clocks are wrong; requests that are slow, lost, or carried out without an answer.
 
 use super::*;
+use crate::lead::lease::{CONTENDER, Claim, Form, Read};
+use k8s_openapi::api::coordination::v1::Lease;
 use proptest::prelude::*;
+use std::time::Duration;
 
 const DURATION: f64 = 15.0;
 
@@ -18,7 +21,7 @@ fn record(holder: &str, renewed: u32) -> Record {
 }
 
 fn term() -> Term {
-    Term::new("me".to_owned(), DURATION)
+    Term::new("me".to_owned(), None, DURATION)
 }
 
 #[test]
@@ -78,13 +81,25 @@ fn a_holder_knows_itself_alone_after_some_renewals_and_no_more_once_somebody_ann
         .collect();
     assert_eq!(told, [true, true, false, false]);
     // Alone it serves on without an answer, as long as it never stood still.
-    assert_eq!(term.unanswered(9.0), Some(19.0));
-    assert_eq!(term.unanswered(18.0), Some(28.0));
-    assert_eq!(term.unanswered(28.0), None, "it was paused");
+    assert_eq!(term.unanswered(9.0, 10.0), Some(19.0));
+    assert_eq!(term.unanswered(18.0, 18.9), Some(28.0));
+    assert_eq!(term.unanswered(28.0, 28.0), None, "it was paused");
     let announced = Record { contender: true, ..record("me", 5) };
     assert_eq!(term.step(Some(&announced), 29.0), Step::Renew { contended: true });
     term.wrote(true, 29.0);
-    assert_eq!(term.unanswered(30.0), None, "the other one counts from its last renewal");
+    assert_eq!(term.unanswered(30.0, 31.0), None, "the other one counts from its last renewal");
+}
+
+#[test]
+fn a_promise_that_ended_while_a_request_was_under_way_is_not_prolonged() {
+    let mut term = term();
+    term.step(None, 0.0);
+    for _ in 0..4 {
+        term.wrote(false, 16.0);
+    }
+    // Sent at 19, stopped until 27, and only then without an answer: somebody may have asked at 26.5.
+    assert_eq!(term.unanswered(19.0, 27.0), None);
+    assert_eq!(term.unanswered(27.1, 27.2), None);
 }
 
 #[test]
@@ -97,7 +112,18 @@ fn a_holder_is_bound_by_a_competitor_before_it_has_written_so() {
     }
     let announced = Record { contender: true, ..record("me", 5) };
     assert_eq!(term.step(Some(&announced), 4.0), Step::Renew { contended: true });
-    assert_eq!(term.unanswered(4.0), None, "it may have been written all the same");
+    assert_eq!(term.unanswered(4.0, 5.0), None, "it may have been written all the same");
+}
+
+#[test]
+fn an_earlier_container_of_the_same_pod_is_not_waited_for() {
+    let mut term = Term::new("pod_2".to_owned(), Some("pod_".to_owned()), DURATION);
+    let lone = Record { contended: false, ..record("pod_1", 1) };
+    assert_eq!(term.step(Some(&lone), 0.0), Step::Take);
+    assert_eq!(term.step(Some(&record("pod_2", 2)), 1.0), Step::Renew { contended: true });
+    assert_eq!(term.step(Some(&record("pod-x_1", 3)), 2.0), Step::Announce);
+    let mut unknown = self::term();
+    assert_eq!(unknown.step(Some(&lone), 0.0), Step::Announce);
 }
 
 #[test]
@@ -132,6 +158,27 @@ enum Trouble {
     Outage,
 }
 
+/// What a process takes for the time of day. The rules must not care.
+#[derive(Debug, Clone, Copy)]
+enum Wall {
+    Ahead(f64),
+    Still,
+    /// Set once, at a second and by so much.
+    Stepped(f64, f64),
+}
+
+const RIGHT: [Wall; 3] = [Wall::Ahead(0.0); 3];
+
+impl Wall {
+    fn unix(self, now: f64) -> f64 {
+        match self {
+            Wall::Ahead(by) => 1.8e9 + now + by,
+            Wall::Still => 1.8e9,
+            Wall::Stepped(at, by) => 1.8e9 + now + if now < at { 0.0 } else { by },
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Phase {
     Idle { until: f64 },
@@ -142,9 +189,8 @@ enum Phase {
 /// A write on its way: it is carried out, or not, even when nobody waits for its answer any more.
 struct Write {
     who: usize,
-    holder: String,
-    sent: f64,
-    step: Step,
+    /// None announces.
+    lease: Option<Lease>,
     version: u64,
     at: f64,
     done: Option<bool>,
@@ -152,12 +198,17 @@ struct Write {
 
 struct Process {
     name: String,
+    form: Form,
+    wall: Wall,
     term: Term,
+    renewal: u64,
     /// Its clock is ahead of the others' by this.
     ahead: f64,
     phase: Phase,
     until: f64,
     paused: f64,
+    /// It answers for a while after a pause before it looks at its own requests.
+    wakes: f64,
     cut: f64,
     restarts: u32,
 }
@@ -165,10 +216,12 @@ struct Process {
 #[derive(Default)]
 struct World {
     now: f64,
-    record: Option<Record>,
+    lease: Option<Lease>,
     version: u64,
     outage: f64,
     seed: u64,
+    /// From then on every request is quick.
+    calm: f64,
     writes: Vec<Write>,
 }
 
@@ -182,52 +235,71 @@ impl World {
                 continue;
             }
             let reaches = processes[write.who].cut <= now && outage <= now;
-            let announces = write.step == Step::Announce;
+            let announces = write.lease.is_none();
             let done = reaches && (announces || version == write.version);
             write.done = Some(done);
-            let (holder, sent, step) = (write.holder.clone(), write.sent, write.step);
             if !done {
                 continue;
             }
             self.version += 1;
-            if announces {
-                self.record.iter_mut().for_each(|record| record.contender = true);
-            } else {
-                self.record = Some(Record {
-                    holder,
-                    renewed: format!("{} {sent}", self.version),
-                    duration: DURATION,
-                    contender: false,
-                    contended: !matches!(step, Step::Renew { contended: false }),
-                });
+            match write.lease.take() {
+                Some(lease) => self.lease = Some(lease),
+                None => {
+                    let metadata = &mut self.lease.as_mut().unwrap().metadata;
+                    let notes = metadata.annotations.as_mut().unwrap();
+                    notes.insert(CONTENDER.to_owned(), "somebody".to_owned());
+                }
             }
         }
     }
 
-    /// Mostly quick, sometimes slower than anybody's patience.
-    fn delay(&mut self) -> f64 {
+    fn share(&mut self) -> f64 {
         self.seed = self
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let share = (self.seed >> 33) as f64 / f64::from(1u32 << 31);
-        if share < 0.9 { share * 0.3 } else { (share - 0.9) * 10.0 * PATIENCE * 2.0 }
+        (self.seed >> 33) as f64 / f64::from(1u32 << 31)
+    }
+
+    /// Mostly quick, sometimes slower than anybody's patience.
+    fn delay(&mut self) -> f64 {
+        let share = self.share();
+        let quick = share < 0.9 || self.now >= self.calm;
+        if quick { share * 0.3 } else { (share - 0.9) * 10.0 * PATIENCE * 2.0 }
     }
 }
 
 impl Process {
-    fn new(index: usize) -> Process {
-        let name = format!("p{index}");
+    fn new(index: usize, wall: Wall) -> Process {
+        let form = Form {
+            family: "x".to_owned(),
+            name: "x".to_owned(),
+            shards: 1,
+            duration: Duration::from_secs_f64(DURATION),
+            address: None,
+        };
+        let (name, term) = Process::identity(index, 0);
         Process {
-            term: Term::new(name.clone(), DURATION),
             name,
+            form,
+            wall,
+            term,
+            renewal: 0,
             ahead: index as f64 * 1_000.0,
             phase: Phase::Idle { until: 0.0 },
             until: f64::NEG_INFINITY,
             paused: 0.0,
+            wakes: 0.0,
             cut: 0.0,
             restarts: 0,
         }
+    }
+
+    /// Every second one knows the earlier containers of its pod.
+    fn identity(index: usize, restarts: u32) -> (String, Term) {
+        let name = format!("p{index}_{restarts}");
+        let pod = index.is_multiple_of(2).then(|| format!("p{index}_"));
+        (name.clone(), Term::new(name, pod, DURATION))
     }
 
     fn serves(&self, now: f64) -> bool {
@@ -238,9 +310,9 @@ impl Process {
         self.cut <= world.now && world.outage <= world.now
     }
 
-    fn go_on(&mut self, who: usize, world: &mut World, serving: Option<&str>, paused: &[String]) {
+    fn go_on(&mut self, who: usize, world: &mut World, knocks: &[(String, Knock)]) {
         let (now, mine) = (world.now, world.now + self.ahead);
-        if self.paused > now {
+        if self.wakes > now {
             return;
         }
         match self.phase.clone() {
@@ -250,48 +322,44 @@ impl Process {
             Phase::Idle { .. } => {}
             Phase::Read { began, at } if now >= at || mine - began > PATIENCE => {
                 if !self.reaches(world) || mine - began > PATIENCE {
-                    return self.unanswered(began);
+                    return self.unanswered(began, mine);
                 }
-                let record = world.record.clone();
-                let mut step = self.term.step(record.as_ref(), mine);
+                let read = world.lease.clone().map(Read::of);
+                let record = read.as_ref().map(|read| &read.record);
+                let mut step = self.term.step(record, mine);
                 if !self.term.holds_lease() {
                     self.until = f64::NEG_INFINITY;
                 }
-                if let (Step::Ask, Some(record)) = (step, &record) {
-                    let knock = if paused.contains(&record.holder) {
-                        Knock::Silent
-                    } else if serving == Some(&record.holder) {
-                        Knock::Serves
-                    } else {
-                        Knock::Idle
-                    };
+                if let (Step::Ask, Some(record)) = (step, record) {
+                    let answer = knocks.iter().find(|(name, _)| *name == record.holder);
+                    let knock = answer.map_or(Knock::Silent, |(_, knock)| *knock);
                     step = self.term.asked(record, knock, mine);
                 }
                 if step == Step::Wait {
                     self.phase = Phase::Idle { until: began - self.ahead + PERIOD };
-                } else {
-                    let at = now + world.delay();
-                    let answer = at + world.delay();
-                    let (version, holder) = (world.version, self.name.clone());
-                    let write = world.writes.len();
-                    world.writes.push(Write {
-                        who,
-                        holder,
-                        sent: mine,
-                        step,
-                        version,
-                        at,
-                        done: None,
-                    });
-                    self.phase = Phase::Write { began, sent: mine, step, write, answer };
+                    return;
                 }
+                let at = now + world.delay();
+                let answer = at + world.delay();
+                self.renewal += 1;
+                let claim = Claim {
+                    holder: &self.name,
+                    contended: !matches!(step, Step::Renew { contended: false }),
+                    unix: self.wall.unix(now),
+                    renewal: self.renewal,
+                };
+                let lease =
+                    (step != Step::Announce).then(|| self.form.lease(&claim, read.as_ref()));
+                let (write, version) = (world.writes.len(), world.version);
+                world.writes.push(Write { who, lease, version, at, done: None });
+                self.phase = Phase::Write { began, sent: mine, step, write, answer };
             }
             Phase::Read { .. } => {}
             Phase::Write { began, sent, step, write, answer }
                 if now >= answer || mine - sent > PATIENCE =>
             {
                 if !self.reaches(world) || mine - sent > PATIENCE {
-                    return self.unanswered(began);
+                    return self.unanswered(began, mine);
                 }
                 let done = world.writes[write].done == Some(true);
                 if done && step != Step::Announce {
@@ -305,34 +373,41 @@ impl Process {
         }
     }
 
-    fn unanswered(&mut self, began: f64) {
-        if let Some(until) = self.term.unanswered(began) {
+    fn unanswered(&mut self, began: f64, mine: f64) {
+        if let Some(until) = self.term.unanswered(began, mine) {
             self.until = until;
         }
         self.phase = Phase::Idle { until: began - self.ahead + PERIOD };
     }
 
-    fn strike(&mut self, trouble: Trouble, now: f64, seconds: f64) {
+    /// What it says to whoever asks it.
+    fn knock(&self, now: f64) -> Knock {
+        if self.paused > now {
+            Knock::Silent
+        } else if self.serves(now) {
+            Knock::Serves
+        } else {
+            Knock::Idle
+        }
+    }
+
+    fn strike(&mut self, index: usize, trouble: Trouble, world: &mut World, seconds: f64) {
+        let end = world.now + seconds;
         match trouble {
-            Trouble::Paused => self.paused = self.paused.max(now + seconds),
-            Trouble::CutOff => self.cut = self.cut.max(now + seconds),
-            Trouble::Killed => {
-                self.restarts += 1;
-                let base = self.name.split('/').next().unwrap().to_owned();
-                let name = format!("{base}/{}", self.restarts);
-                // Whatever it had under way may still be carried out, which is nobody's any more.
-                *self = Process {
-                    term: Term::new(name.clone(), DURATION),
-                    name,
-                    ahead: self.ahead,
-                    phase: Phase::Idle { until: now + 1.0 },
-                    until: f64::NEG_INFINITY,
-                    paused: 0.0,
-                    cut: self.cut,
-                    restarts: self.restarts,
-                };
+            Trouble::Outage => world.outage = world.outage.max(end),
+            Trouble::Paused => {
+                self.paused = self.paused.max(end);
+                self.wakes = self.wakes.max(end + 2.0 * world.share());
             }
-            Trouble::Outage => {}
+            Trouble::CutOff => self.cut = self.cut.max(end),
+            Trouble::Killed => {
+                // Whatever it had under way may still be carried out, which is nobody's any more.
+                let (cut, restarts) = (self.cut, self.restarts + 1);
+                *self = Process::new(index, self.wall);
+                (self.name, self.term) = Process::identity(index, restarts);
+                (self.cut, self.restarts) = (cut, restarts);
+                self.phase = Phase::Idle { until: world.now + 1.0 };
+            }
         }
     }
 }
@@ -340,39 +415,69 @@ impl Process {
 /// Seconds after which those that began together are at work.
 const BEGUN: f64 = 120.0;
 
-/// Plays the troubles, each at its second, and answers with the seconds without a server after the
-/// beginning.
-fn play(count: usize, troubles: &[(f64, usize, Trouble, f64)], end: f64, seed: u64) -> f64 {
-    let mut world = World { seed, ..World::default() };
-    let mut processes: Vec<Process> = (0..count).map(Process::new).collect();
-    let mut struck = 0;
-    let mut unserved = 0.0;
-    while world.now < end {
-        while let Some(&(at, who, trouble, seconds)) = troubles.get(struck)
-            && at <= world.now
-        {
-            struck += 1;
-            if let Trouble::Outage = trouble {
-                world.outage = world.outage.max(at + seconds);
-            } else {
-                processes[who % count].strike(trouble, world.now, seconds);
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    /// Seconds without a server after the beginning.
+    unserved: f64,
+    /// The last of them.
+    last: f64,
+    /// Who served, in turn, and since when.
+    turns: Vec<(f64, String)>,
+}
+
+/// Processes, their wall clocks, troubles each at its second, and how requests fare.
+struct Play<'a> {
+    walls: &'a [Wall],
+    troubles: &'a [(f64, usize, Trouble, f64)],
+    end: f64,
+    calm: f64,
+    seed: u64,
+}
+
+impl Play<'_> {
+    fn play(&self) -> Outcome {
+        let mut world = World { seed: self.seed, calm: self.calm, ..World::default() };
+        let new = |(index, wall): (usize, &Wall)| Process::new(index, *wall);
+        let mut processes: Vec<Process> = self.walls.iter().enumerate().map(new).collect();
+        let mut struck = 0;
+        let mut outcome = Outcome::default();
+        while world.now < self.end {
+            while let Some(&(at, who, trouble, seconds)) = self.troubles.get(struck)
+                && at <= world.now
+            {
+                struck += 1;
+                let who = who % processes.len();
+                processes[who].strike(who, trouble, &mut world, seconds);
             }
+            world.carry_out(&processes);
+            let now = world.now;
+            let serving: Vec<&Process> = processes.iter().filter(|p| p.serves(now)).collect();
+            let names: Vec<&String> = serving.iter().map(|p| &p.name).collect();
+            assert!(names.len() <= 1, "at {now}: {names:?} serve at once");
+            match names.first() {
+                Some(name) if outcome.turns.last().is_none_or(|(_, last)| last != *name) => {
+                    outcome.turns.push((now, (*name).clone()));
+                }
+                None if now > BEGUN => {
+                    outcome.unserved += TICK;
+                    outcome.last = now;
+                }
+                _ => {}
+            }
+            let knocks: Vec<(String, Knock)> =
+                processes.iter().map(|p| (p.name.clone(), p.knock(now))).collect();
+            for (who, process) in processes.iter_mut().enumerate() {
+                process.go_on(who, &mut world, &knocks);
+            }
+            world.now += TICK;
         }
-        world.carry_out(&processes);
-        let serving: Vec<String> =
-            processes.iter().filter(|p| p.serves(world.now)).map(|p| p.name.clone()).collect();
-        assert!(serving.len() <= 1, "at {}: {serving:?} serve at once", world.now);
-        let paused: Vec<String> =
-            processes.iter().filter(|p| p.paused > world.now).map(|p| p.name.clone()).collect();
-        for (who, process) in processes.iter_mut().enumerate() {
-            process.go_on(who, &mut world, serving.first().map(String::as_str), &paused);
-        }
-        if serving.is_empty() && world.now > BEGUN {
-            unserved += TICK;
-        }
-        world.now += TICK;
+        outcome
     }
-    unserved
+}
+
+/// With right clocks and a network that is never calm.
+fn play(count: usize, troubles: &[(f64, usize, Trouble, f64)], end: f64, seed: u64) -> f64 {
+    Play { walls: &RIGHT[..count], troubles, end, calm: end, seed }.play().unserved
 }
 
 fn troubles() -> impl Strategy<Value = Vec<(f64, usize, Trouble, f64)>> {
@@ -390,21 +495,55 @@ fn troubles() -> impl Strategy<Value = Vec<(f64, usize, Trouble, f64)>> {
     )
 }
 
+fn walls() -> impl Strategy<Value = Vec<Wall>> {
+    let wall = prop_oneof![
+        (-1e8..1e8f64).prop_map(Wall::Ahead),
+        Just(Wall::Still),
+        (0.0..400.0f64, -1e7..1e7f64).prop_map(|(at, by)| Wall::Stepped(at, by)),
+    ];
+    prop::collection::vec(wall, 1..4)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn prop_no_two_serve_at_once_and_somebody_does_again(
-        count in 1..4usize,
+        walls in walls(),
         troubles in troubles(),
         seed in any::<u64>(),
     ) {
-        // The last trouble is over by 490 s; then a silent holder's four durations, and some requests.
-        play(count, &troubles, 640.0, seed);
-        let quiet: Vec<_> = troubles.iter().filter(|t| t.0 < 1.0).copied().collect();
-        // With troubles in the first second alone everything is well long before the end.
-        let unserved = play(count, &quiet, 640.0, seed);
-        prop_assert!(unserved < 300.0, "{unserved} s without a server");
+        let over = troubles.iter().map(|t| t.0 + t.3).fold(BEGUN, f64::max);
+        // A silent holder's four durations, begun anew by a write that was under way; and some requests.
+        let again = over + 6.0 * DURATION;
+        let end = again + 60.0;
+        let last = Play { walls: &walls, troubles: &troubles, end, calm: over, seed }.play().last;
+        prop_assert!(last < again, "nobody serves at {last}, the last trouble was over at {over}");
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_wrong_changes_nothing() {
+    let troubles = [
+        (150.0, 0, Trouble::Paused, 40.0),
+        (250.0, 1, Trouble::Killed, 0.0),
+        (300.0, 2, Trouble::CutOff, 40.0),
+        (400.0, 0, Trouble::Outage, 40.0),
+    ];
+    let wrong = [
+        [Wall::Still; 3],
+        [Wall::Ahead(-1e8), Wall::Ahead(1e8), Wall::Still],
+        [Wall::Stepped(200.0, -3600.0), Wall::Stepped(310.0, 1e6), Wall::Stepped(140.0, 30.0)],
+    ];
+    for seed in 0..20 {
+        let play = |walls: &[Wall]| {
+            Play { walls, troubles: &troubles, end: 600.0, calm: 0.0, seed }.play()
+        };
+        let right = play(&RIGHT);
+        assert!(right.turns.len() > 1, "{right:?}");
+        for walls in &wrong {
+            assert_eq!(play(walls), right, "seed {seed}, {walls:?}");
+        }
     }
 }
 
@@ -413,6 +552,22 @@ fn one_that_is_alone_serves_through_every_outage() {
     for seed in 0..50 {
         let outage = [(200.0, 0, Trouble::Outage, 300.0)];
         assert_eq!(play(1, &outage, 600.0, seed), 0.0, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_that_was_alone_and_stood_still_does_not_go_on_after_it_was_asked() {
+    for seed in 0..300u64 {
+        // The second one comes when the first is cut off already, and asks it from 215 on.
+        let pause = 4.0 + (seed % 11) as f64;
+        let begins = 216.0 + (seed / 11) as f64 * 0.25;
+        let troubles = [
+            (0.0, 1, Trouble::CutOff, 200.0),
+            (199.0, 0, Trouble::CutOff, 150.0),
+            (begins, 0, Trouble::Paused, pause),
+        ];
+        let walls = &RIGHT[..2];
+        Play { walls, troubles: &troubles, end: 300.0, calm: 0.0, seed }.play();
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Answer {
     Ok,
     /// Somebody else was quicker: it is read again.
     Conflict,
+    /// There is no such namespace.
+    NotFound,
     /// The credentials lack a right.
     Forbidden,
     /// The credentials are not accepted.
@@ -25,9 +27,10 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    const ALL: [Answer; 6] = [
+    const ALL: [Answer; 7] = [
         Answer::Ok,
         Answer::Conflict,
+        Answer::NotFound,
         Answer::Forbidden,
         Answer::Unauthorized,
         Answer::Server,
@@ -38,6 +41,7 @@ impl Answer {
         match self {
             Answer::Ok => "ok",
             Answer::Conflict => "conflict",
+            Answer::NotFound => "not_found",
             Answer::Forbidden => "forbidden",
             Answer::Unauthorized => "unauthorized",
             Answer::Server => "server",
@@ -86,10 +90,10 @@ impl Metrics {
 }
 
 impl Observe {
-    /// An attempt ended.
+    /// An attempt ended. What is to be said of it, if anything.
     pub(crate) fn lease_answered(&self, answer: Answer, lease: &str, words: &str) {
         self.lead.requests.with_label_values(&[answer.as_str()]).inc();
-        if matches!(answer, Answer::Ok | Answer::Conflict) {
+        if words.is_empty() {
             return;
         }
         if let Some(unsaid) = self.lead.trouble.allow() {
@@ -111,6 +115,16 @@ impl Observe {
     /// A term ended.
     pub(crate) fn leads_no_more(&self, lease: &str, holder: &str) {
         warn!(lease, holder, "this process does not lead any more: it serves no data");
+    }
+
+    /// The promise ended without another leader.
+    pub(crate) fn promise_ended(&self, lease: &str, why: &str) {
+        warn!(lease, "{why}");
+    }
+
+    /// The same term goes on after its promise had ended.
+    pub(crate) fn leads_again(&self, lease: &str) {
+        info!(lease, "this process serves data again; nobody else did, and its counters go on");
     }
 
     /// Another process leads.

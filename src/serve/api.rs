@@ -49,6 +49,8 @@ pub struct Status {
     pub serves_data: bool,
     /// The CloudWatch mirror.
     pub mirror: Mirror,
+    /// Whether data are this process's to serve now, served or not: false while another process may lead.
+    pub may_serve: bool,
     /// HTTP connections that are open, this one included.
     pub connections: i64,
 }
@@ -285,6 +287,7 @@ impl Shared {
             data_hidden: self.bodies.hidden(),
             serves_data: self.bodies.serves(),
             mirror: Mirror::of(self.observe.mirror()),
+            may_serve: self.bodies.may_serve(),
             connections: self.observe.connections(),
         }
     }

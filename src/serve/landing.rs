@@ -84,6 +84,7 @@ mod tests {
             data_hidden: false,
             serves_data: true,
             mirror: Mirror::default(),
+            may_serve: true,
             connections: 1,
         }
     }

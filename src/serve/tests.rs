@@ -416,7 +416,8 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
         "version": env!("CARGO_PKG_VERSION"), "uptime_seconds": null, "ready": false,
         "ready_reason": "discovery has not read all of its sources yet", "targets": null,
         "rounds_closed": 0, "last_round_seconds": null, "nodes": null, "view": null,
-        "data_hidden": false, "serves_data": false, "connections": 1
+        "data_hidden": false, "serves_data": false, "may_serve": true,
+        "connections": 1
     });
     assert_eq!(status, before);
     site.shared.readiness.synced(2);
@@ -437,7 +438,8 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
             "publish_seconds": 0.125, "cluster_bytes": CLUSTER.len(),
             "node_bytes": NODE.concat().len(), "gzip_bytes": gzip
         },
-        "data_hidden": false, "serves_data": true, "connections": 1
+        "data_hidden": false, "serves_data": true, "may_serve": true,
+        "connections": 1
     });
     assert_eq!(status, after);
     let nodes = site.get("/api/v1/nodes").await.json();
@@ -677,10 +679,15 @@ async fn a_standby_serves_itself_alone_and_is_ready() {
     assert_eq!(site.get("/metrics?scope=cluster&scope=node").await.text(), "");
     assert_eq!(site.get("/metrics?node=a").await.text(), "");
     assert!(site.get("/metrics").await.text().contains("vpccni_exporter_leader 0\n"));
-    assert_eq!(site.get("/api/v1/status").await.json()["serves_data"], json!(false));
+    let told = |status: &Value| (status["serves_data"].clone(), status["may_serve"].clone());
+    let status = site.get("/api/v1/status").await.json();
+    assert_eq!(told(&status), (json!(false), json!(false)));
     // What was counted before the term is not served in it.
     promise.begin(f64::INFINITY);
     assert_eq!(site.get("/metrics?scope=cluster").await.text(), "");
+    // Nobody may take the Lease while its view is being made.
+    let status = site.get("/api/v1/status").await.json();
+    assert_eq!(told(&status), (json!(false), json!(true)));
     site.shared.publish(Published { term: 1, ..published() });
     assert_eq!(site.get("/metrics?scope=cluster").await.text(), CLUSTER);
     assert!(site.get("/metrics").await.text().contains("vpccni_exporter_leader 1\n"));
