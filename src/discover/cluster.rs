@@ -70,33 +70,45 @@ impl Cluster<'_> {
         Found { targets, losers, unread, note }
     }
 
+    /// In the order of the nodes' names, each name and each address once. Besides, how many pods lost.
     fn targets(&self, scope: &Scope) -> (Vec<Target>, usize) {
-        let (chosen, losers) = pods::by_node(self.pods.iter());
+        let ours = |node: &str| scope.shard.owns(node);
+        let (chosen, lost) = pods::by_node(self.pods.iter());
+        let mut losers = lost.into_iter().filter(|node| ours(node)).count();
         let nodes: HashMap<&str, &nodes::Known> =
             if scope.nodes { self.nodes.iter().collect() } else { HashMap::new() };
         let labels =
             |node: &str| nodes.get(node).map_or_else(TargetLabels::default, |n| n.labels.clone());
         let expected = |node: &str| nodes.get(node).is_none_or(|n| n.kind == Kind::Linux);
-        let of_pod = |(name, pod): &(&str, &pods::Known)| {
+        let mut targets = Vec::with_capacity(chosen.len());
+        // Those of other shards as well: an address may have moved to or from one of theirs.
+        for (name, pod, newer) in pods::by_address(chosen.values().copied()) {
+            if !ours(&pod.node) {
+                continue;
+            }
             let node: NodeName = Arc::clone(&pod.node);
-            let target = match &pod.place {
-                Ok((host, port)) => Target {
+            let idle =
+                |reason| Target::idle(Arc::clone(&node), Source::Kubernetes, Idle::Pod(reason));
+            let target = match (&pod.place, newer) {
+                (Ok(_), Some(newer)) => {
+                    losers += 1;
+                    idle(pods::superseded(name, newer))
+                }
+                (Ok((host, port)), None) => Target {
                     pod: Some(pod.identity.clone()),
                     route: scope.route,
                     ..Target::new(
-                        node,
+                        Arc::clone(&node),
                         Arc::clone(host),
                         *port,
                         scope.path_to(name, *port),
                         Source::Kubernetes,
                     )
                 },
-                Err(reason) => {
-                    Target::idle(node, Source::Kubernetes, Idle::Pod(Arc::clone(reason)))
-                }
+                (Err(reason), _) => idle(Arc::clone(reason)),
             };
-            Target { labels: labels(&pod.node), expected: expected(&pod.node), ..target }
-        };
+            targets.push(Target { labels: labels(&node), expected: expected(&node), ..target });
+        }
         let missing = nodes
             .iter()
             .filter(|(name, node)| node.kind == Kind::Linux && !chosen.contains_key(*name))
@@ -104,7 +116,10 @@ impl Cluster<'_> {
                 labels: node.labels.clone(),
                 ..Target::idle((*name).into(), Source::Kubernetes, Idle::Missing)
             });
-        (chosen.values().map(of_pod).chain(missing).collect(), losers)
+        targets.extend(missing);
+        // The same list is the same text: it is compared with the one before.
+        targets.sort_unstable_by(|a, b| a.node.cmp(&b.node));
+        (targets, losers)
     }
 
     fn note(&self, scope: &Scope, targets: &[Target]) -> Option<String> {

@@ -9,7 +9,7 @@
 use super::Found;
 use super::cluster::{Cluster, Scope};
 use super::nodes::Reader;
-use super::pods::Pod;
+use super::pods::{self, Pod};
 use super::watched::Watched;
 use crate::observe::Observe;
 use crate::observe::kubernetes::Resource;
@@ -73,7 +73,8 @@ pub(super) async fn watch(
                     sets: &sets.index,
                     sets_trouble: sets.trouble(),
                 };
-                observe.objects_known(Resource::Pods, pods.index.len());
+                let ours = |(_, pod): &(&str, &pods::Known)| shard.owns(&pod.node);
+                observe.objects_known(Resource::Pods, pods.index.iter().filter(ours).count());
                 observe.objects_known(Resource::Nodes, nodes.index.len());
                 observe.daemonset_desires(cluster.desired());
                 let now = Arc::new(cluster.found(&scope));
@@ -86,8 +87,8 @@ pub(super) async fn watch(
                 false
             }
             next = pods.next() => {
-                let keep = |pod: Pod| pod.keep(port).filter(|pod| shard.owns(&pod.node));
-                pods.take(next, keep, &namespace, &observe)
+                // Those of all shards: of two pods with one address the newer has it, wherever it is.
+                pods.take(next, |pod: Pod| pod.keep(port), &namespace, &observe)
             }
             next = nodes.next(), if scope.nodes => {
                 let keep = |node: PartialObjectMeta<Node>| {
