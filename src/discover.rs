@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 mod cluster;
 pub mod file;
 mod files;
+mod guarded;
 mod index;
 mod kubernetes;
 mod merge;
@@ -30,6 +31,7 @@ mod nodes;
 mod notice;
 mod pods;
 pub mod shard;
+mod spaced;
 mod trouble;
 mod watched;
 

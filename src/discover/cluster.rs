@@ -58,15 +58,27 @@ impl Cluster<'_> {
         // Without the right to watch Nodes the pods alone must do, as where they are not wanted.
         let denied = matches!(self.nodes_trouble, Some((Trouble::Forbidden, _)));
         let nodes_are_awaited = scope.nodes && !self.nodes.synced() && !denied;
-        let mut unread = Vec::new();
-        if !self.pods.synced() {
-            unread.push(awaited(Resource::Pods, self.pods_trouble, scope));
-        }
-        if nodes_are_awaited {
-            unread.push(awaited(Resource::Nodes, self.nodes_trouble, scope));
+        let (mut unread, mut notes) = (Vec::new(), Vec::new());
+        for (resource, trouble, is_awaited) in [
+            (Resource::Pods, self.pods_trouble, !self.pods.synced()),
+            (Resource::Nodes, self.nodes_trouble.filter(|_| scope.nodes), nodes_are_awaited),
+            (Resource::DaemonSets, self.sets_trouble, false),
+        ] {
+            match trouble {
+                _ if is_awaited => unread.push(awaited(resource, trouble, scope)),
+                Some((Trouble::Forbidden, words)) => notes.push(lacking(resource, scope, words)),
+                Some((_, words)) => {
+                    let resource = resource.as_str();
+                    notes.push(format!("{resource} are not followed at present: {words}"));
+                }
+                None => {}
+            }
         }
         let (targets, losers) = self.targets(scope);
-        let note = if unread.is_empty() { self.note(scope, &targets) } else { None };
+        if unread.is_empty() {
+            notes.extend(self.nothing_found(scope, &targets));
+        }
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
         Found { targets, losers, unread, note }
     }
 
@@ -122,31 +134,19 @@ impl Cluster<'_> {
         (targets, losers)
     }
 
-    fn note(&self, scope: &Scope, targets: &[Target]) -> Option<String> {
-        let mut notes = Vec::new();
-        let troubles = [
-            (Resource::Pods, self.pods_trouble),
-            (Resource::Nodes, self.nodes_trouble.filter(|_| scope.nodes)),
-            (Resource::DaemonSets, self.sets_trouble),
-        ];
-        for (resource, trouble) in troubles {
-            if let Some((Trouble::Forbidden, words)) = trouble {
-                notes.push(lacking(resource, scope, words));
-            } else if let Some((_, words)) = trouble {
-                let resource = resource.as_str();
-                notes.push(format!("{resource} are not followed at present: {words}"));
-            }
-        }
+    /// Why everything was listed, and there is nothing to do.
+    fn nothing_found(&self, scope: &Scope, targets: &[Target]) -> Option<String> {
         let known = self.sets.synced() && (self.nodes.synced() || !scope.nodes);
         if targets.is_empty() && self.nodes.len() > 0 {
-            notes.push(self.nothing_to_scrape());
-        } else if known && self.sets.len() == 0 && !targets.iter().any(|t| t.idle.is_none()) {
-            notes.push(format!(
+            return Some(self.nothing_to_scrape());
+        }
+        let nothing = self.sets.len() == 0 && !targets.iter().any(|t| t.idle.is_none());
+        (known && nothing).then(|| {
+            format!(
                 "no DaemonSet and no running pod {} in namespace {}: see --discover.selector and --discover.namespace",
                 scope.selector, scope.namespace
-            ));
-        }
-        (!notes.is_empty()).then(|| notes.join("; "))
+            )
+        })
     }
 
     /// Nodes there are, but none of them should run an aws-node pod.

@@ -1,9 +1,9 @@
 //! What the three watches add up to, from objects made by hand.
 
 use super::*;
+use crate::discover::guarded::Guarded;
 use crate::discover::nodes::Reader;
 use crate::discover::pods::Pod;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ struct Known {
     sets: Index<i32>,
 }
 
-type Object = DeserializeGuard<Pod>;
+type Object = Guarded<Pod>;
 
 fn object(value: serde_json::Value) -> Object {
     serde_json::from_value(value).unwrap()
@@ -21,11 +21,11 @@ fn object(value: serde_json::Value) -> Object {
 
 fn index<V: Clone + PartialEq>(objects: Vec<Object>, keep: impl Fn(Pod) -> Option<V>) -> Index<V> {
     let mut index = Index::default();
-    index.take(Event::<Object>::Init, &keep);
+    index.take(Event::Init, &keep);
     for object in objects {
         index.take(Event::InitApply(object), &keep);
     }
-    index.take(Event::<Object>::InitDone, &keep);
+    index.take(Event::InitDone, &keep);
     index
 }
 
@@ -44,14 +44,14 @@ fn known(nodes: &[(&str, &str)], pods: &[(&str, &str)]) -> Known {
     };
     let mut reader = Reader::new(&[]);
     let mut of_nodes = Index::default();
-    of_nodes.take(Event::<Object>::Init, |_| None);
+    of_nodes.take(Event::Init, |_: Pod| None);
     for (name, kind) in nodes {
         let labels = [("eks.amazonaws.com/compute-type", *kind), ("karpenter.sh/nodepool", "p")];
         let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let kept = reader.keep(Some(&labels));
         of_nodes.take(Event::InitApply(named(name)), |_| Some(kept.clone()));
     }
-    of_nodes.take(Event::<Object>::InitDone, |_| None);
+    of_nodes.take(Event::InitDone, |_: Pod| None);
     Known {
         pods: index(pods.iter().enumerate().map(pod).collect(), |pod| pod.keep(61678)),
         nodes: of_nodes,

@@ -178,8 +178,10 @@ impl Observe {
         let (resource_name, reason) = (resource.as_str(), trouble.as_str());
         let metrics = &self.kubernetes;
         metrics.errors.with_label_values(&[resource_name, reason]).inc();
-        let denied = trouble == Trouble::Forbidden;
-        metrics.lacking.with_label_values(&[resource_name]).set(denied.into());
+        if trouble == Trouble::Forbidden {
+            // Until it works: no other trouble says that the right is there.
+            metrics.lacking.with_label_values(&[resource_name]).set(1);
+        }
         let limiter = if known { &metrics.still } else { &metrics.news };
         let Some(unsaid) = limiter.allow() else { return };
         match trouble {
