@@ -223,7 +223,7 @@ def main():
 
         kubeconfig = credentials(api, ready, folder)
         own = [flag for flag in ["--web.listen-address=127.0.0.1:0", "--lead.election=on"] if not any(given.startswith(flag.split("=")[0]) for given in asked.flags)]
-        service = start([asked.program, "--discover.kubernetes=on", f"--kube.config={kubeconfig}", f"--discover.port={port}", *own, *asked.flags], stderr=subprocess.PIPE)
+        service = start([asked.program, "--discover.kubernetes=on", f"--kube.config={kubeconfig}", *own, *asked.flags], stderr=subprocess.PIPE)
         web = wait_for(service, r"listening for HTTP.*address=\"?([0-9.:]+)", service.stderr)
         print(f"figures  http://{web}/metrics?scope=cluster")
         print(f"nodes    http://{web}/api/v1/nodes")

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 mod cluster;
 pub mod file;
 mod files;
+mod guarded;
 mod index;
 mod kubernetes;
 mod merge;
@@ -30,6 +31,7 @@ mod nodes;
 mod notice;
 mod pods;
 pub mod shard;
+mod spaced;
 mod trouble;
 mod watched;
 
@@ -82,8 +84,8 @@ pub struct Settings {
     /// How pods are reached: at their address, or through the API server's pod proxy, which needs the
     /// right to get pods/proxy and is slow
     #[arg(long = "discover.route", env = "VPCCNI_DISCOVER_ROUTE", value_name = "ROUTE", value_enum,
-          default_value_t = RouteFlag::Direct)]
-    pub route: RouteFlag,
+          default_value_t = Route::Direct)]
+    pub route: Route,
     /// Port of targets that name none; pods name it by their container port metrics
     #[arg(long = "discover.port", env = "VPCCNI_DISCOVER_PORT", default_value_t = 61678,
           value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -105,15 +107,6 @@ pub enum Mode {
     Off,
 }
 
-/// `--discover.route`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RouteFlag {
-    /// At the pod's address.
-    Direct,
-    /// Through the API server.
-    Proxy,
-}
-
 impl Settings {
     /// What is to be watched. `labels` is `--node.labels`.
     pub fn scope(&self, labels: Vec<String>, shard: shard::Shard) -> Scope {
@@ -122,10 +115,7 @@ impl Settings {
             selector: self.selector.clone(),
             nodes: self.nodes,
             labels,
-            route: match self.route {
-                RouteFlag::Direct => Route::Direct,
-                RouteFlag::Proxy => Route::Proxy,
-            },
+            route: self.route,
             port: self.port,
             path: self.path.as_str().into(),
             shard,

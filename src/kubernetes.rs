@@ -56,7 +56,7 @@ pub enum ClientError {
     },
     /// A pod without a usable service account.
     #[error(
-        "this pod's service account cannot be used: {0}; see --kube.config and automountServiceAccountToken"
+        "this pod's service account cannot be used: {0}; see automountServiceAccountToken and --kube.config; without an API server say --discover.kubernetes=off and --lead.election=off"
     )]
     InCluster(#[from] kube::config::InClusterError),
     /// TLS, or what authenticates us.
@@ -105,5 +105,20 @@ impl Settings {
         // Whoever asks knows better when to ask again.
         config.default_retry = false;
         Ok(Client::try_from(config)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_without_a_token_hears_of_the_flags_that_do_without_one() {
+        let none = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let none = kube::config::InClusterError::ReadDefaultNamespace(none);
+        let told = ClientError::from(none).to_string();
+        for flag in ["--kube.config", "--discover.kubernetes=off", "--lead.election=off"] {
+            assert!(told.contains(flag), "{told}");
+        }
     }
 }

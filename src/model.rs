@@ -103,8 +103,8 @@ pub struct Pod {
     pub created: i64,
 }
 
-/// How a target is reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How a target is reached: `--discover.route`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Route {
     /// At its address.
     #[default]

@@ -127,6 +127,8 @@ pub struct Rounds {
     pub failed: usize,
     /// More than half of its scrapes timed out.
     pub most_timed_out: bool,
+    /// The API server refuses us its pod proxy, as far as the newest scrape through it knows.
+    pub proxy_denied: bool,
 }
 
 /// Scrapes until it is cancelled. `deadline` is [`Settings::deadline`]; `proxy` is the API server whose
@@ -269,6 +271,9 @@ impl Scraper {
         let Ended { start, mut buffers, result, began, at } = ended;
         let seconds = at.uptime - began;
         let node = &start.target.node;
+        if start.target.route == Route::Proxy {
+            self.proxied(&result);
+        }
         // Whoever left or moved meanwhile is not to be found in store or plan by this result.
         let (outcome, reason) = match &result {
             _ if !self.plan.knows(&start) => (Outcome::Ok, String::new()),
@@ -293,6 +298,24 @@ impl Scraper {
         }
         buffers.trim();
         self.spare.push(buffers);
+    }
+
+    /// Takes note of whether we may use the API server's proxy.
+    fn proxied(&self, result: &Result<Fetched, Failure>) {
+        let (denied, words) = match result {
+            Ok(_) => (false, ""),
+            Err(failure) if failure.denied => (true, &*failure.reason),
+            // It says nothing about rights.
+            Err(_) => return,
+        };
+        self.rounds.send_if_modified(|rounds| {
+            let changed = rounds.proxy_denied != denied;
+            rounds.proxy_denied = denied;
+            if changed {
+                self.observe.proxy_denied(denied, words);
+            }
+            changed
+        });
     }
 
     fn close_rounds(&mut self) {
@@ -340,7 +363,7 @@ async fn scrape(
             "no whole answer within {} (--scrape.timeout)",
             units::format_duration(deadline)
         );
-        Err(Failure { outcome: Outcome::Timeout, reason })
+        Err(Failure::new(Outcome::Timeout, reason))
     });
     Ended { start, buffers, result, began, at: clock.now() }
 }

@@ -54,20 +54,25 @@ impl Publisher {
         let mut line: Option<Instant> = None;
         let mut pieces = Pieces::default();
         let mut term = 0;
+        // In the first round.
+        let mut most_timed_out = false;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = rounds.changed() => match changed {
                     Ok(()) => {
                         let now = *rounds.borrow_and_update();
-                        self.shared.readiness.rounds_closed(
-                            now.closed,
-                            now.last_closed.uptime,
-                            now.last_seconds,
-                        );
-                        if now.closed == 1 {
-                            self.note(&now);
+                        if now.closed > 0 {
+                            self.shared.readiness.rounds_closed(
+                                now.closed,
+                                now.last_closed.uptime,
+                                now.last_seconds,
+                            );
                         }
+                        if now.closed == 1 {
+                            most_timed_out = now.most_timed_out;
+                        }
+                        self.note(most_timed_out, now.proxy_denied);
                         // The first view is due at once; later ones keep to the interval.
                         if made.is_some() { continue }
                     }
@@ -113,11 +118,17 @@ impl Publisher {
         }
     }
 
-    fn note(&self, rounds: &Rounds) {
-        let note = rounds.most_timed_out.then(|| {
-            "most nodes did not answer in time: does the nodes' security group allow TCP 61678 from node to node?".to_owned()
-        });
-        self.shared.readiness.note(note);
+    fn note(&self, most_timed_out: bool, proxy_denied: bool) {
+        let note = if proxy_denied {
+            Some(
+                "the right is missing to get pods/proxy (Role), which --discover.route=proxy needs: deploy/rbac-proxy.yaml",
+            )
+        } else {
+            most_timed_out.then_some(
+                "most nodes did not answer in time: does the nodes' security group allow TCP 61678 from node to node?",
+            )
+        };
+        self.shared.readiness.note(note.map(str::to_owned));
     }
 
     fn publish(&self, pieces: &mut Pieces, term: u64) -> Arc<View> {

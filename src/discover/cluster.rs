@@ -58,45 +58,69 @@ impl Cluster<'_> {
         // Without the right to watch Nodes the pods alone must do, as where they are not wanted.
         let denied = matches!(self.nodes_trouble, Some((Trouble::Forbidden, _)));
         let nodes_are_awaited = scope.nodes && !self.nodes.synced() && !denied;
-        let mut unread = Vec::new();
-        if !self.pods.synced() {
-            unread.push(awaited(Resource::Pods, self.pods_trouble, scope));
-        }
-        if nodes_are_awaited {
-            unread.push(awaited(Resource::Nodes, self.nodes_trouble, scope));
+        let (mut unread, mut notes) = (Vec::new(), Vec::new());
+        for (resource, trouble, is_awaited) in [
+            (Resource::Pods, self.pods_trouble, !self.pods.synced()),
+            (Resource::Nodes, self.nodes_trouble.filter(|_| scope.nodes), nodes_are_awaited),
+            (Resource::DaemonSets, self.sets_trouble, false),
+        ] {
+            match trouble {
+                _ if is_awaited => unread.push(awaited(resource, trouble, scope)),
+                Some((Trouble::Forbidden, words)) => notes.push(lacking(resource, scope, words)),
+                Some((_, words)) => {
+                    let resource = resource.as_str();
+                    notes.push(format!("{resource} are not followed at present: {words}"));
+                }
+                None => {}
+            }
         }
         let (targets, losers) = self.targets(scope);
-        let note = if unread.is_empty() { self.note(scope, &targets) } else { None };
+        if unread.is_empty() {
+            notes.extend(self.nothing_found(scope, &targets));
+        }
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
         Found { targets, losers, unread, note }
     }
 
+    /// In the order of the nodes' names, each name and each address once. Besides, how many pods lost.
     fn targets(&self, scope: &Scope) -> (Vec<Target>, usize) {
-        let (chosen, losers) = pods::by_node(self.pods.iter());
+        let ours = |node: &str| scope.shard.owns(node);
+        let (chosen, lost) = pods::by_node(self.pods.iter());
+        let mut losers = lost.into_iter().filter(|node| ours(node)).count();
         let nodes: HashMap<&str, &nodes::Known> =
             if scope.nodes { self.nodes.iter().collect() } else { HashMap::new() };
         let labels =
             |node: &str| nodes.get(node).map_or_else(TargetLabels::default, |n| n.labels.clone());
         let expected = |node: &str| nodes.get(node).is_none_or(|n| n.kind == Kind::Linux);
-        let of_pod = |(name, pod): &(&str, &pods::Known)| {
+        let mut targets = Vec::with_capacity(chosen.len());
+        // Those of other shards as well: an address may have moved to or from one of theirs.
+        for (name, pod, newer) in pods::by_address(chosen.values().copied()) {
+            if !ours(&pod.node) {
+                continue;
+            }
             let node: NodeName = Arc::clone(&pod.node);
-            let target = match &pod.place {
-                Ok((host, port)) => Target {
+            let idle =
+                |reason| Target::idle(Arc::clone(&node), Source::Kubernetes, Idle::Pod(reason));
+            let target = match (&pod.place, newer) {
+                (Ok(_), Some(newer)) => {
+                    losers += 1;
+                    idle(pods::superseded(name, newer))
+                }
+                (Ok((host, port)), None) => Target {
                     pod: Some(pod.identity.clone()),
                     route: scope.route,
                     ..Target::new(
-                        node,
+                        Arc::clone(&node),
                         Arc::clone(host),
                         *port,
                         scope.path_to(name, *port),
                         Source::Kubernetes,
                     )
                 },
-                Err(reason) => {
-                    Target::idle(node, Source::Kubernetes, Idle::Pod(Arc::clone(reason)))
-                }
+                (Err(reason), _) => idle(Arc::clone(reason)),
             };
-            Target { labels: labels(&pod.node), expected: expected(&pod.node), ..target }
-        };
+            targets.push(Target { labels: labels(&node), expected: expected(&node), ..target });
+        }
         let missing = nodes
             .iter()
             .filter(|(name, node)| node.kind == Kind::Linux && !chosen.contains_key(*name))
@@ -104,34 +128,25 @@ impl Cluster<'_> {
                 labels: node.labels.clone(),
                 ..Target::idle((*name).into(), Source::Kubernetes, Idle::Missing)
             });
-        (chosen.values().map(of_pod).chain(missing).collect(), losers)
+        targets.extend(missing);
+        // The same list is the same text: it is compared with the one before.
+        targets.sort_unstable_by(|a, b| a.node.cmp(&b.node));
+        (targets, losers)
     }
 
-    fn note(&self, scope: &Scope, targets: &[Target]) -> Option<String> {
-        let mut notes = Vec::new();
-        let troubles = [
-            (Resource::Pods, self.pods_trouble),
-            (Resource::Nodes, self.nodes_trouble.filter(|_| scope.nodes)),
-            (Resource::DaemonSets, self.sets_trouble),
-        ];
-        for (resource, trouble) in troubles {
-            if let Some((Trouble::Forbidden, words)) = trouble {
-                notes.push(lacking(resource, scope, words));
-            } else if let Some((_, words)) = trouble {
-                let resource = resource.as_str();
-                notes.push(format!("{resource} are not followed at present: {words}"));
-            }
-        }
+    /// Why everything was listed, and there is nothing to do.
+    fn nothing_found(&self, scope: &Scope, targets: &[Target]) -> Option<String> {
         let known = self.sets.synced() && (self.nodes.synced() || !scope.nodes);
         if targets.is_empty() && self.nodes.len() > 0 {
-            notes.push(self.nothing_to_scrape());
-        } else if known && self.sets.len() == 0 && !targets.iter().any(|t| t.idle.is_none()) {
-            notes.push(format!(
+            return Some(self.nothing_to_scrape());
+        }
+        let nothing = self.sets.len() == 0 && !targets.iter().any(|t| t.idle.is_none());
+        (known && nothing).then(|| {
+            format!(
                 "no DaemonSet and no running pod {} in namespace {}: see --discover.selector and --discover.namespace",
                 scope.selector, scope.namespace
-            ));
-        }
-        (!notes.is_empty()).then(|| notes.join("; "))
+            )
+        })
     }
 
     /// Nodes there are, but none of them should run an aws-node pod.

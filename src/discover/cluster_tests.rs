@@ -1,9 +1,9 @@
 //! What the three watches add up to, from objects made by hand.
 
 use super::*;
+use crate::discover::guarded::Guarded;
 use crate::discover::nodes::Reader;
 use crate::discover::pods::Pod;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ struct Known {
     sets: Index<i32>,
 }
 
-type Object = DeserializeGuard<Pod>;
+type Object = Guarded<Pod>;
 
 fn object(value: serde_json::Value) -> Object {
     serde_json::from_value(value).unwrap()
@@ -21,11 +21,11 @@ fn object(value: serde_json::Value) -> Object {
 
 fn index<V: Clone + PartialEq>(objects: Vec<Object>, keep: impl Fn(Pod) -> Option<V>) -> Index<V> {
     let mut index = Index::default();
-    index.take(Event::<Object>::Init, &keep);
+    index.take(Event::Init, &keep);
     for object in objects {
         index.take(Event::InitApply(object), &keep);
     }
-    index.take(Event::<Object>::InitDone, &keep);
+    index.take(Event::InitDone, &keep);
     index
 }
 
@@ -35,25 +35,25 @@ fn named(name: &str) -> Object {
 
 /// Nodes by kind, pods on these nodes, a DaemonSet that wants as many.
 fn known(nodes: &[(&str, &str)], pods: &[(&str, &str)]) -> Known {
-    let pod = |(node, phase): &(&str, &str)| {
+    let pod = |(at, (node, phase)): (usize, &(&str, &str))| {
         object(json!({
             "metadata": { "name": format!("aws-node-{node}"), "uid": format!("u-{node}") },
             "spec": { "nodeName": node },
-            "status": { "phase": phase, "podIP": format!("10.0.0.{}", node.len()) },
+            "status": { "phase": phase, "podIP": format!("10.0.0.{}", at + 1) },
         }))
     };
     let mut reader = Reader::new(&[]);
     let mut of_nodes = Index::default();
-    of_nodes.take(Event::<Object>::Init, |_| None);
+    of_nodes.take(Event::Init, |_: Pod| None);
     for (name, kind) in nodes {
         let labels = [("eks.amazonaws.com/compute-type", *kind), ("karpenter.sh/nodepool", "p")];
         let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let kept = reader.keep(Some(&labels));
         of_nodes.take(Event::InitApply(named(name)), |_| Some(kept.clone()));
     }
-    of_nodes.take(Event::<Object>::InitDone, |_| None);
+    of_nodes.take(Event::InitDone, |_: Pod| None);
     Known {
-        pods: index(pods.iter().map(pod).collect(), |pod| pod.keep(61678)),
+        pods: index(pods.iter().enumerate().map(pod).collect(), |pod| pod.keep(61678)),
         nodes: of_nodes,
         sets: index(vec![named("aws-node")], |_| Some(2)),
     }
@@ -114,8 +114,8 @@ fn nodes_have_an_address_or_a_reason_and_only_linux_nodes_miss_a_pod() {
             "a expected 10.0.0.1:61678 /metrics",
             "bb expected the pod aws-node-bb is Pending",
             "ccc expected there is no aws-node pod on this node",
-            "h extra 10.0.0.1:61678 /metrics",
-            "unknown expected 10.0.0.7:61678 /metrics",
+            "h extra 10.0.0.3:61678 /metrics",
+            "unknown expected 10.0.0.4:61678 /metrics",
         ]
     );
     assert_eq!((found.unread.len(), found.note), (0, None));
@@ -124,6 +124,66 @@ fn nodes_have_an_address_or_a_reason_and_only_linux_nodes_miss_a_pod() {
     let pod = found.targets.iter().find(|t| &*t.node == "a").unwrap().pod.clone().unwrap();
     assert_eq!(&*pod.uid, "u-a");
     assert_eq!(known.cluster().desired(), Some(2));
+}
+
+/// Pods of nodes, all at one address, made in these seconds.
+fn at_one_address(pods: &[(&str, i64)]) -> Index<pods::Known> {
+    let pod = |(node, created): &(&str, i64)| {
+        let created = k8s_openapi::jiff::Timestamp::from_second(*created).unwrap();
+        object(json!({
+            "metadata": { "name": format!("p-{node}"), "creationTimestamp": created.to_string() },
+            "spec": { "nodeName": node },
+            "status": { "phase": "Running", "podIP": "10.0.0.1" },
+        }))
+    };
+    index(pods.iter().map(pod).collect(), |pod| pod.keep(61678))
+}
+
+#[test]
+fn of_two_nodes_with_one_address_the_newer_pod_s_has_it_and_the_other_is_known_and_expected() {
+    let known = known(&[("a", ""), ("b", ""), ("c", "")], &[]);
+    let summary_of = |pods: &[(&str, i64)]| {
+        let pods = at_one_address(pods);
+        let found = Cluster { pods: &pods, ..known.cluster() }.found(&scope());
+        let order: Vec<String> = found.targets.iter().map(|t| t.node.to_string()).collect();
+        assert_eq!(order, ["a", "b", "c"], "one order, whatever that of the index");
+        (summary(&found), found.losers)
+    };
+    let lost = |node: &str| {
+        format!(
+            "{node} expected the pod p-{node} is not at its address any more: the newer p-c on c has it"
+        )
+    };
+    let has = |node: &str| format!("{node} expected 10.0.0.1:61678 /metrics");
+    // Each index has an order of its own.
+    for _ in 0..20 {
+        let newest_last = summary_of(&[("a", 100), ("b", 200), ("c", 300)]);
+        assert_eq!(newest_last, (vec![lost("a"), lost("b"), has("c")], 2));
+        // Of the same second: the name decides.
+        let (same, losers) = summary_of(&[("c", 300), ("b", 300), ("a", 300)]);
+        assert_eq!((&same[0], losers), (&has("a"), 2));
+    }
+}
+
+#[test]
+fn an_address_that_a_node_of_another_shard_has_taken_over_is_not_scraped_in_this_one() {
+    let known = known(&[], &[]);
+    let of = |index| move |node: &&str| Shard { index, count: 2 }.owns(node);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let older = names.into_iter().find(of(0)).unwrap();
+    let newer = names.into_iter().find(of(1)).unwrap();
+    let pods = at_one_address(&[(older, 100), (newer, 200)]);
+    let cluster = Cluster { pods: &pods, ..known.cluster() };
+    let mut all = Vec::new();
+    for index in 0..2 {
+        let shard = Shard { index, count: 2 };
+        let found = cluster.found(&Scope { shard, ..scope() });
+        assert!(found.targets.iter().all(|target| shard.owns(&target.node)));
+        assert_eq!((found.targets.len(), found.losers), (1, usize::from(index == 0)));
+        all.extend(found.targets.into_iter().filter(|target| target.idle.is_none()));
+    }
+    let nodes: Vec<&str> = all.iter().map(|target| &*target.node).collect();
+    assert_eq!(nodes, [newer]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! object, by its name. Never: an object that vanished while the watch was cut, nor one lost because
 //! its newest version cannot be read.
 
+use super::guarded::Guarded;
 use kube::Resource;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use std::collections::HashMap;
 
@@ -38,46 +38,12 @@ impl<V> Default for Index<V> {
     }
 }
 
-/// An object, or what can be said of one that cannot be read.
-pub(super) trait Readable {
-    type Object: Resource;
-    fn read(self) -> Result<Self::Object, String>;
-    fn name(&self) -> &str;
-}
-
-impl<K: Resource> Readable for DeserializeGuard<K> {
-    type Object = K;
-
-    fn read(self) -> Result<K, String> {
-        self.0.map_err(|invalid| invalid.error)
-    }
-
-    fn name(&self) -> &str {
-        self.meta().name.as_deref().unwrap_or_default()
-    }
-}
-
-impl<K> Readable for kube::core::PartialObjectMeta<K>
-where
-    kube::core::PartialObjectMeta<K>: Resource,
-{
-    type Object = Self;
-
-    fn read(self) -> Result<Self, String> {
-        Ok(self)
-    }
-
-    fn name(&self) -> &str {
-        self.metadata.name.as_deref().unwrap_or_default()
-    }
-}
-
 impl<V: Clone + PartialEq> Index<V> {
     /// Takes over an event. `keep` says what is kept of an object; `None` for one that is not ours.
-    pub(super) fn take<K: Readable>(
+    pub(super) fn take<K: Resource>(
         &mut self,
-        event: Event<K>,
-        mut keep: impl FnMut(K::Object) -> Option<V>,
+        event: Event<Guarded<K>>,
+        mut keep: impl FnMut(K) -> Option<V>,
     ) -> Told {
         match event {
             Event::Init => {
@@ -151,10 +117,10 @@ mod tests {
     use serde_json::json;
     use std::collections::BTreeMap;
 
-    type Guarded = DeserializeGuard<ConfigMap>;
+    type Object = Guarded<ConfigMap>;
 
     /// An object with a value; one with -1 cannot be read.
-    fn object(name: &str, value: i32) -> Guarded {
+    fn object(name: &str, value: i32) -> Object {
         let data = if value < 0 { json!("none") } else { json!({ "v": value.to_string() }) };
         serde_json::from_value(json!({ "metadata": { "name": name }, "data": data })).unwrap()
     }
@@ -163,7 +129,7 @@ mod tests {
         map.data.unwrap_or_default().get("v")?.parse().ok()
     }
 
-    fn told(index: &mut Index<i32>, event: Event<Guarded>) -> Told {
+    fn told(index: &mut Index<i32>, event: Event<Object>) -> Told {
         index.take(event, value)
     }
 

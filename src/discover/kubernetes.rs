@@ -4,19 +4,21 @@
 //!
 //! *Flow*: each watch lists page by page, then follows. Changes are put together after a moment, so that
 //! a rollout of thousands of pods is some lists, not thousands. *When it cannot keep up*: the API
-//! server closes a slow watch, which goes on from where it was. *Stopping*: with the stage.
+//! server closes a slow watch, which goes on from where it was, after a pause where that comes soon. *Stopping*: with the stage.
 
 use super::Found;
 use super::cluster::{Cluster, Scope};
+use super::guarded::Guarded;
 use super::nodes::Reader;
-use super::pods::Pod;
+use super::pods::{self, Pod};
+use super::spaced::spaced;
 use super::watched::Watched;
 use crate::observe::Observe;
 use crate::observe::kubernetes::Resource;
 use futures_util::StreamExt;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Node;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use std::sync::Arc;
@@ -41,15 +43,20 @@ pub(super) async fn watch(
     let all = watcher::Config::default().page_size(PAGE);
     let ours = all.clone().labels(&scope.selector);
     let of_sets = ours.clone();
-    let api: Api<DeserializeGuard<Pod>> = Api::namespaced(client.clone(), &namespace);
-    let mut pods = Watched::new(Resource::Pods, move || watcher(api.clone(), ours.clone()).boxed());
-    let api: Api<DeserializeGuard<DaemonSet>> = Api::namespaced(client.clone(), &namespace);
-    let mut sets =
-        Watched::new(Resource::DaemonSets, move || watcher(api.clone(), of_sets.clone()).boxed());
+    // Each resource has pauses of its own.
+    let (of_pods, began) = spaced(client.clone());
+    let api: Api<Guarded<Pod>> = Api::namespaced(of_pods, &namespace);
+    let begin = move || watcher(api.clone(), ours.clone()).boxed();
+    let mut pods = Watched::new(Resource::Pods, began, begin);
+    let (client_of_sets, began) = spaced(client.clone());
+    let api: Api<Guarded<DaemonSet>> = Api::namespaced(client_of_sets, &namespace);
+    let begin = move || watcher(api.clone(), of_sets.clone()).boxed();
+    let mut sets = Watched::new(Resource::DaemonSets, began, begin);
     // Labels and names are all that is asked for: neither spec nor status.
-    let api: Api<PartialObjectMeta<Node>> = Api::all(client);
-    let mut nodes =
-        Watched::new(Resource::Nodes, move || watcher(api.clone(), all.clone()).boxed());
+    let (of_nodes, began) = spaced(client);
+    let api: Api<Guarded<PartialObjectMeta<Node>>> = Api::all(of_nodes);
+    let begin = move || watcher(api.clone(), all.clone()).boxed();
+    let mut nodes = Watched::new(Resource::Nodes, began, begin);
     let mut reader = Reader::new(&scope.labels);
     let (port, shard) = (scope.port, scope.shard);
     let keep_set = |set: DaemonSet| set.status.map(|status| status.desired_number_scheduled);
@@ -73,7 +80,8 @@ pub(super) async fn watch(
                     sets: &sets.index,
                     sets_trouble: sets.trouble(),
                 };
-                observe.objects_known(Resource::Pods, pods.index.len());
+                let ours = |(_, pod): &(&str, &pods::Known)| shard.owns(&pod.node);
+                observe.objects_known(Resource::Pods, pods.index.iter().filter(ours).count());
                 observe.objects_known(Resource::Nodes, nodes.index.len());
                 observe.daemonset_desires(cluster.desired());
                 let now = Arc::new(cluster.found(&scope));
@@ -86,8 +94,8 @@ pub(super) async fn watch(
                 false
             }
             next = pods.next() => {
-                let keep = |pod: Pod| pod.keep(port).filter(|pod| shard.owns(&pod.node));
-                pods.take(next, keep, &namespace, &observe)
+                // Those of all shards: of two pods with one address the newer has it, wherever it is.
+                pods.take(next, |pod: Pod| pod.keep(port), &namespace, &observe)
             }
             next = nodes.next(), if scope.nodes => {
                 let keep = |node: PartialObjectMeta<Node>| {

@@ -9,16 +9,18 @@ use http_body::Frame;
 use kube::client::Body;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 /// A body as the script says.
 enum Step {
     Data(String),
+    /// Nothing for so long.
+    Wait(Pin<Box<Sleep>>),
     /// Nothing more comes, and no end either.
     Hang,
     /// The connection breaks.
@@ -33,10 +35,15 @@ impl http_body::Body for Script {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match self.0.front() {
+        match self.0.front_mut() {
             None => Poll::Ready(None),
+            Some(Step::Wait(sleep)) => {
+                ready!(sleep.as_mut().poll(cx));
+                self.0.pop_front();
+                self.poll_frame(cx)
+            }
             Some(Step::Hang) => Poll::Pending,
             Some(Step::Cut) => {
                 self.0.clear();
@@ -54,6 +61,10 @@ struct Answer {
     status: u16,
     steps: Vec<Step>,
 }
+
+/// Nobody answers, as where a connection hangs or breaks.
+const HANGS: Answer = Answer { status: 0, steps: Vec::new() };
+const BREAKS: Answer = Answer { status: 1, steps: Vec::new() };
 
 fn json_answer(status: u16, body: Value) -> Answer {
     Answer { status, steps: vec![Step::Data(body.to_string())] }
@@ -96,8 +107,14 @@ fn pod(node: &str, version: u32) -> Value {
     })
 }
 
-/// What was asked: the resource, whether it is a watch, and its query.
-type Asked = (&'static str, bool, BTreeMap<String, String>);
+/// What was asked.
+struct Asked {
+    resource: &'static str,
+    watch: bool,
+    query: BTreeMap<String, String>,
+    accept: String,
+    at: Instant,
+}
 
 struct Rig {
     found: watch::Receiver<Arc<Found>>,
@@ -112,10 +129,15 @@ impl Drop for Rig {
     }
 }
 
-/// Pods are answered from the list in turn, its last answer being a quiet watch; nodes and DaemonSets
-/// are none and stay so.
 fn rig(pods: Vec<Answer>) -> Rig {
-    let script = Arc::new(Mutex::new(VecDeque::from(pods)));
+    rig_of(scope(), pods, Vec::new())
+}
+
+/// Pods and nodes are answered from their lists in turn, the last answer to pods being a quiet watch;
+/// DaemonSets are none and stay so, as do nodes once their list has ended.
+fn rig_of(scope: Scope, pods: Vec<Answer>, nodes: Vec<Answer>) -> Rig {
+    let pods = Arc::new(Mutex::new(VecDeque::from(pods)));
+    let nodes = Arc::new(Mutex::new(VecDeque::from(nodes)));
     let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
     let log = Arc::clone(&asked);
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -130,23 +152,33 @@ fn rig(pods: Vec<Answer>) -> Rig {
             .filter_map(|pair| pair.split_once('='))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        let is_watch = query.contains_key("watch");
-        log.lock().unwrap().push((resource, is_watch, query));
-        let answer = match resource {
-            "pods" => script.lock().unwrap().pop_front().unwrap_or_else(quiet),
-            _ if is_watch => quiet(),
-            _ => page(Vec::new(), "1", None),
+        let watch = query.contains_key("watch");
+        let accept = request.headers().get("accept").map(|accept| accept.to_str().unwrap());
+        let accept = accept.unwrap_or_default().to_owned();
+        log.lock().unwrap().push(Asked { resource, watch, query, accept, at: Instant::now() });
+        let scripted = match resource {
+            "pods" => Some(pods.lock().unwrap().pop_front().unwrap_or_else(quiet)),
+            "nodes" => nodes.lock().unwrap().pop_front(),
+            _ => None,
         };
-        let response = Response::builder()
-            .status(answer.status)
-            .header("content-type", "application/json")
-            .body(Script(answer.steps.into()));
-        async move { Ok::<_, Infallible>(response.unwrap()) }
+        let nothing = || if watch { quiet() } else { page(Vec::new(), "1", None) };
+        let answer = scripted.unwrap_or_else(nothing);
+        async move {
+            match answer.status {
+                0 => std::future::pending().await,
+                1 => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+                status => {
+                    let head = Response::builder().status(status);
+                    let head = head.header("content-type", "application/json");
+                    Ok(head.body(Script(answer.steps.into())).unwrap())
+                }
+            }
+        }
     });
     let client = Client::new(service, "default");
     let (tx, found) = watch::channel(Arc::new(Found::default()));
     let observe = Observe::new();
-    let running = tokio::spawn(watch(client, scope(), tx, Arc::clone(&observe)));
+    let running = tokio::spawn(watch(client, scope, tx, Arc::clone(&observe)));
     Rig { found, observe, asked, running }
 }
 
@@ -158,9 +190,14 @@ impl Rig {
             known.sort_unstable();
             found.unread.is_empty() && known == nodes
         };
+        self.when(&format!("nodes {nodes:?}"), is).await;
+    }
+
+    /// Waits until what is known is so.
+    async fn when(&mut self, what: &str, is: impl FnMut(&Arc<Found>) -> bool) -> Arc<Found> {
         let waited = tokio::time::timeout(Duration::from_secs(600), self.found.wait_for(is)).await;
-        let known = waited.map(|found| drop(found.unwrap()));
-        known.unwrap_or_else(|_| panic!("wanted {nodes:?}, has {:?}", self.found.borrow()));
+        let found = waited.map(|found| Arc::clone(&found.unwrap()));
+        found.unwrap_or_else(|_| panic!("wanted {what}, has {:?}", self.found.borrow()))
     }
 
     fn metric(&self, name: &str, labels: &[&str]) -> f64 {
@@ -180,8 +217,20 @@ impl Rig {
     /// The versions that watches of pods began at.
     fn watched_from(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
-        let watches = asked.iter().filter(|(resource, watch, _)| *resource == "pods" && *watch);
-        watches.map(|(_, _, query)| query["resourceVersion"].clone()).collect()
+        let watches = asked.iter().filter(|asked| asked.resource == "pods" && asked.watch);
+        watches.map(|asked| asked.query["resourceVersion"].clone()).collect()
+    }
+
+    /// Seconds between one request for pods and the next.
+    fn gaps(&self) -> Vec<f64> {
+        let asked = self.asked.lock().unwrap();
+        let pods: Vec<Instant> =
+            asked.iter().filter(|a| a.resource == "pods").map(|a| a.at).collect();
+        pods.windows(2).map(|two| two[1].duration_since(two[0]).as_secs_f64()).collect()
+    }
+
+    fn missing_rule(&self, resource: &str) -> f64 {
+        self.metric("vpccni_exporter_kubernetes_missing_rule", &[resource])
     }
 }
 
@@ -195,13 +244,13 @@ async fn pages_are_put_together_and_then_followed() {
     ]);
     rig.until(&["bb", "ccc"]).await;
     let asked = rig.asked.lock().unwrap();
-    let pods: Vec<&Asked> = asked.iter().filter(|(resource, ..)| *resource == "pods").collect();
-    assert_eq!(pods[0].2["limit"], "500");
-    assert_eq!(pods[0].2["labelSelector"], "k8s-app%3Daws-node");
-    assert_eq!(pods[1].2["continue"], "next");
-    assert_eq!(pods[2].2["allowWatchBookmarks"], "true");
+    let pods: Vec<&Asked> = asked.iter().filter(|asked| asked.resource == "pods").collect();
+    assert_eq!(pods[0].query["limit"], "500");
+    assert_eq!(pods[0].query["labelSelector"], "k8s-app%3Daws-node");
+    assert_eq!(pods[1].query["continue"], "next");
+    assert_eq!(pods[2].query["allowWatchBookmarks"], "true");
     assert!(
-        !pods[2].2.contains_key("sendInitialEvents"),
+        !pods[2].query.contains_key("sendInitialEvents"),
         "many API servers refuse streaming lists"
     );
 }
@@ -231,8 +280,72 @@ async fn after_410_everything_is_listed_anew_and_what_vanished_is_dropped() {
         ]);
         rig.until(&["bb", "ccc"]).await;
         assert_eq!(rig.errors("gone"), 1.0);
-        rig.until(&["bb", "ccc"]).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_whose_versions_are_forgotten_between_two_pages_begins_anew() {
+    let mut rig = rig(vec![
+        page(vec![pod("a", 1)], "", Some("next")),
+        refusal(410, "Expired"),
+        page(vec![pod("bb", 2)], "", Some("later")),
+        page(vec![pod("ccc", 3)], "9", None),
+    ]);
+    rig.until(&["bb", "ccc"]).await;
+    assert_eq!(rig.errors("gone"), 1.0);
+    assert_eq!(rig.watched_from(), ["9"]);
+    let asked = rig.asked.lock().unwrap();
+    let pods = asked.iter().filter(|asked| asked.resource == "pods");
+    let continued: Vec<Option<&str>> =
+        pods.map(|asked| asked.query.get("continue").map(String::as_str)).collect();
+    assert_eq!(continued, [None, Some("next"), None, Some("later"), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_each_watch_at_once_is_asked_ever_more_seldom() {
+    let mut answers = vec![page(vec![pod("a", 1)], "7", None)];
+    answers.extend((0..1000).map(|_| events(&[], None)));
+    let mut rig = rig(answers);
+    rig.until(&["a"]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let watches = rig.watched_from().len();
+    // Half a second, one, two, four, eight, ten and ten, or up to twice as long.
+    assert!((6..=11).contains(&watches), "{watches} watches in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_watch_tells_before_it_is_closed_is_heard_of_though_each_is_closed_at_once() {
+    let mut rig = rig(vec![
+        page(vec![pod("a", 1)], "7", None),
+        events(&[], None),
+        events(&[], None),
+        events(&[("ADDED", pod("bb", 8))], None),
+        events(&[], None),
+        events(&[("ADDED", pod("ccc", 9))], None),
+    ]);
+    rig.until(&["a", "bb", "ccc"]).await;
+    assert_eq!(rig.watched_from(), ["7", "7", "7", "8", "8"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_after_failures_grow_and_are_short_again_after_a_watch_that_stood() {
+    let stood = Step::Wait(Box::pin(tokio::time::sleep(Duration::from_secs(60))));
+    let mut answers = vec![page(vec![pod("a", 1)], "7", None)];
+    answers.extend((0..6).map(|_| refusal(503, "ServiceUnavailable")));
+    // It is answered after 25 to 51 seconds, and lives on for more than five.
+    answers.push(Answer { status: 200, steps: vec![stood, Step::Cut] });
+    answers.extend([refusal(503, "ServiceUnavailable"), quiet()]);
+    let mut rig = rig(answers);
+    rig.until(&["a"]).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let gaps = rig.gaps();
+    assert_eq!(gaps.len(), 9, "{gaps:?}");
+    let grown = [0.5, 1.0, 2.0, 4.0, 8.0, 10.0];
+    for (gap, at_least) in gaps[1..7].iter().zip(grown).chain([(&gaps[8], 1.0)]) {
+        assert!((at_least..=2.0 * at_least + 0.1).contains(gap), "{gap} s, {at_least}: {gaps:?}");
+    }
+    let until_cut = gaps[1..7].iter().sum::<f64>() + gaps[7];
+    assert!((60.5..=61.1).contains(&until_cut), "half a second to one after it broke: {gaps:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,13 +372,16 @@ async fn trouble_is_counted_by_its_reason_and_what_is_known_stays() {
         garbage,
         half,
         page(vec![pod("a", 1)], "7", None),
-        refusal(503, "ServiceUnavailable"),
+        refusal(503, "503"),
+        refusal(503, "503"),
         events(&[("ADDED", pod("bb", 8))], Some(Step::Hang)),
     ]);
-    assert!(!rig.found.borrow().targets.iter().any(|_| true));
+    let troubled = |found: &Arc<Found>| found.note.as_ref().is_some_and(|n| n.contains("503"));
+    let found = rig.when("trouble", troubled).await;
+    assert_eq!((found.targets.len(), &*found.targets[0].node), (1, "a"));
     rig.until(&["a", "bb"]).await;
     for (reason, count) in [
-        ("server", 2.0),
+        ("server", 3.0),
         ("throttled", 1.0),
         ("unauthorized", 1.0),
         ("undecodable", 1.0),
@@ -288,17 +404,85 @@ async fn a_missing_right_is_named_until_it_is_given() {
             .first()
             .is_some_and(|why| why.contains("get, list, watch on pods in namespace kube-system"))
     };
-    drop(rig.found.wait_for(names_it).await.unwrap());
-    let missing = "vpccni_exporter_kubernetes_missing_rule";
-    assert_eq!(rig.metric(missing, &["pods"]), 1.0);
+    rig.when("the rule", names_it).await;
+    assert_eq!(rig.missing_rule("pods"), 1.0);
     rig.until(&["a"]).await;
-    assert_eq!(rig.metric(missing, &["pods"]), 0.0);
+    assert_eq!(rig.missing_rule("pods"), 0.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn trouble_of_a_quiet_watch_is_over_when_it_is_not_repeated() {
     let mut rig = rig(vec![page(vec![pod("a", 1)], "7", None), refusal(403, "Forbidden"), quiet()]);
-    drop(rig.found.wait_for(|found| found.note.is_some()).await.unwrap());
-    drop(rig.found.wait_for(|found| found.note.is_none()).await.unwrap());
-    assert_eq!(rig.metric("vpccni_exporter_kubernetes_missing_rule", &["pods"]), 0.0);
+    rig.when("a note", |found| found.note.is_some()).await;
+    rig.when("no note", |found| found.note.is_none()).await;
+    assert_eq!(rig.missing_rule("pods"), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nobody_answers_trouble_is_not_over() {
+    let listed = || page(vec![pod("a", 1)], "7", None);
+    for answers in [
+        vec![listed(), refusal(403, "Forbidden"), HANGS],
+        vec![listed(), refusal(410, "Expired"), refusal(403, "Forbidden"), HANGS],
+        vec![listed(), refusal(410, "Expired"), refusal(403, "Forbidden"), BREAKS, HANGS],
+    ] {
+        let mut rig = rig(answers);
+        let denied = |found: &Arc<Found>| found.note.as_ref().is_some_and(|n| n.contains("right"));
+        rig.when("the rule", denied).await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(denied(&rig.found.borrow()), "{:?}", rig.found.borrow().note);
+        assert_eq!(rig.missing_rule("pods"), 1.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_listing_does_not_end_trouble_nor_the_growth_of_pauses() {
+    let half = || [page(vec![pod("a", 1)], "", Some("next")), refusal(500, "InternalError")];
+    let rig = rig((0..100).flat_map(|_| half()).collect());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let tries = rig.errors("server");
+    assert!((6.0..=11.0).contains(&tries), "{tries} tries in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_missing_is_so_though_then_nobody_answers_and_the_pods_do_without() {
+    let nodes = vec![refusal(403, "Forbidden"), BREAKS, BREAKS, HANGS];
+    let mut rig = rig_of(scope(), vec![page(vec![pod("a", 1)], "7", None)], nodes);
+    rig.until(&["a"]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let errors = "vpccni_exporter_kubernetes_watch_errors_total";
+    assert_eq!(rig.metric(errors, &["nodes", "unreachable"]), 2.0);
+    rig.until(&["a"]).await;
+    assert_eq!(rig.missing_rule("nodes"), 1.0);
+    let note = rig.found.borrow().note.clone().unwrap();
+    assert!(note.contains("get, list, watch on nodes (ClusterRole)"), "{note}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_be_read_is_counted_and_the_others_are_known() {
+    let node = |name: &str| json!({ "metadata": { "name": name, "resourceVersion": "5" } });
+    let mut broken = node("x");
+    broken["metadata"]["labels"] = json!(7);
+    let nodes = vec![
+        page(vec![node("a"), broken.clone()], "7", None),
+        events(&[("MODIFIED", broken), ("ADDED", node("bb"))], Some(Step::Hang)),
+    ];
+    let mut rig = rig_of(scope(), vec![page(Vec::new(), "7", None)], nodes);
+    rig.until(&["a", "bb"]).await;
+    let unreadable = "vpccni_exporter_kubernetes_unreadable_objects_total";
+    assert_eq!(rig.metric(unreadable, &["nodes"]), 2.0);
+    let asked = rig.asked.lock().unwrap();
+    let of_nodes: Vec<&str> =
+        asked.iter().filter(|a| a.resource == "nodes").map(|a| &*a.accept).collect();
+    assert_eq!(of_nodes.len(), 2);
+    assert!(of_nodes.iter().all(|accept| accept.contains("as=PartialObjectMetadata")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_are_not_wanted_are_not_asked_for() {
+    let off = Scope { nodes: false, ..scope() };
+    let mut rig = rig_of(off, vec![page(vec![pod("a", 1)], "7", None)], Vec::new());
+    rig.until(&["a"]).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(rig.asked.lock().unwrap().iter().all(|asked| asked.resource != "nodes"));
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -198,27 +199,64 @@ impl Pod {
     }
 }
 
+/// A pod's name, and what is kept of it.
+pub(super) type Named<'p> = (&'p str, &'p Known);
+
 /// The pod that speaks for each node: the newest one that can be scraped, else the newest one.
-/// Besides, how many that could be scraped lost to a newer one.
+/// Besides, the node of each that could be scraped and lost to a newer one.
 pub(super) fn by_node<'p>(
-    pods: impl Iterator<Item = (&'p str, &'p Known)>,
-) -> (HashMap<&'p str, (&'p str, &'p Known)>, usize) {
-    let mut chosen: HashMap<&str, (&str, &Known)> = HashMap::new();
-    let mut losers = 0;
+    pods: impl Iterator<Item = Named<'p>>,
+) -> (HashMap<&'p str, Named<'p>>, Vec<&'p str>) {
+    let mut chosen: HashMap<&str, Named<'_>> = HashMap::new();
+    let mut losers = Vec::new();
     // The name decides where two are of the same second, so that the choice stays.
-    let rank =
-        |(name, pod): (&'p str, &Known)| (pod.place.is_ok(), pod.identity.created, Reverse(name));
+    let rank = |(name, pod): Named<'p>| (pod.place.is_ok(), pod.identity.created, Reverse(name));
     for pod in pods {
         let best = chosen.entry(&pod.1.node).or_insert(pod);
         if best.0 == pod.0 {
             continue;
         }
-        losers += usize::from(best.1.place.is_ok() && pod.1.place.is_ok());
+        if best.1.place.is_ok() && pod.1.place.is_ok() {
+            losers.push(&*pod.1.node);
+        }
         if rank(pod) > rank(*best) {
             *best = pod;
         }
     }
     (chosen, losers)
+}
+
+/// The same pods, the newest first, each with the newer one that has its address, if there is one: the
+/// pod of a node that died stands there as running until it is collected, and its address may have gone
+/// to another node by then.
+pub(super) fn by_address<'p>(
+    chosen: impl Iterator<Item = Named<'p>>,
+) -> impl Iterator<Item = (&'p str, &'p Known, Option<Named<'p>>)> {
+    let mut pods: Vec<Named<'_>> = chosen.collect();
+    pods.sort_unstable_by(|(_, a), (_, b)| {
+        b.identity.created.cmp(&a.identity.created).then_with(|| a.node.cmp(&b.node))
+    });
+    let mut holders: HashMap<(&str, u16), Named<'_>> = HashMap::with_capacity(pods.len());
+    pods.into_iter().map(move |(name, pod)| {
+        let newer = match &pod.place {
+            Ok((host, port)) => match holders.entry((host, *port)) {
+                Entry::Occupied(holder) => Some(*holder.get()),
+                Entry::Vacant(free) => {
+                    free.insert((name, pod));
+                    None
+                }
+            },
+            Err(_) => None,
+        };
+        (name, pod, newer)
+    })
+}
+
+/// Why a pod whose address a newer one has cannot be scraped.
+pub(super) fn superseded(name: &str, (newer, pod): Named<'_>) -> Arc<str> {
+    let node = &pod.node;
+    format!("the pod {name} is not at its address any more: the newer {newer} on {node} has it")
+        .into()
 }
 
 #[cfg(test)]
@@ -335,7 +373,8 @@ mod tests {
                 list.reverse();
             }
             let (chosen, losers) = by_node(list.iter().map(|(name, pod)| (&**name, pod)));
-            assert_eq!((chosen["n1"].0, chosen["n2"].0, losers), ("old", "elsewhere-new", 1));
+            assert_eq!((chosen["n1"].0, chosen["n2"].0), ("old", "elsewhere-new"));
+            assert_eq!(losers, ["n1"]);
         }
     }
 

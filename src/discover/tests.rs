@@ -19,7 +19,7 @@ fn settings(targets: &[&str], files: &[String]) -> Settings {
         namespace: "kube-system".to_owned(),
         selector: "k8s-app=aws-node".to_owned(),
         nodes: true,
-        route: RouteFlag::Direct,
+        route: Route::Direct,
         targets: targets.iter().map(|&text| text.to_owned()).collect(),
         files: files.to_vec(),
         file_interval: NEVER,

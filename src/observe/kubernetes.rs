@@ -43,6 +43,9 @@ impl Resource {
     }
 }
 
+/// Not watched, but needed where nodes are reached through the API server; as RBAC names it.
+const PROXY: &str = "pods/proxy";
+
 /// The kinds of trouble. The closed set behind the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Trouble {
@@ -118,9 +121,11 @@ impl Metrics {
         );
         let lacking = resources(
             "vpccni_exporter_kubernetes_missing_rule",
-            "1 while the API server refuses to let this exporter get, list and watch the resource, else 0.",
+            "1 while the API server refuses to let this exporter get, list and watch the resource (pods/proxy: get it, for --discover.route=proxy), else 0.",
         );
-        lacking.with_label_values(&[Resource::DaemonSets.as_str()]);
+        for resource in [Resource::DaemonSets.as_str(), PROXY] {
+            lacking.with_label_values(&[resource]);
+        }
         let errors = super::registered(
             registry,
             IntCounterVec::new(
@@ -173,8 +178,10 @@ impl Observe {
         let (resource_name, reason) = (resource.as_str(), trouble.as_str());
         let metrics = &self.kubernetes;
         metrics.errors.with_label_values(&[resource_name, reason]).inc();
-        let denied = trouble == Trouble::Forbidden;
-        metrics.lacking.with_label_values(&[resource_name]).set(denied.into());
+        if trouble == Trouble::Forbidden {
+            // Until it works: no other trouble says that the right is there.
+            metrics.lacking.with_label_values(&[resource_name]).set(1);
+        }
         let limiter = if known { &metrics.still } else { &metrics.news };
         let Some(unsaid) = limiter.allow() else { return };
         match trouble {
@@ -204,6 +211,21 @@ impl Observe {
         self.kubernetes.lacking.with_label_values(&[name]).set(0);
         if let Some(unsaid) = self.kubernetes.news.allow() {
             info!(resource = name, unsaid, "{name} are followed again");
+        }
+    }
+
+    /// The API server refuses us its pod proxy, or does so no more.
+    pub(crate) fn proxy_denied(&self, denied: bool, words: &str) {
+        self.kubernetes.lacking.with_label_values(&[PROXY]).set(denied.into());
+        let Some(unsaid) = self.kubernetes.news.allow() else { return };
+        if denied {
+            warn!(
+                resource = PROXY,
+                unsaid,
+                "no node can be scraped with --discover.route=proxy (deploy/rbac-proxy.yaml): {words}"
+            );
+        } else {
+            info!(resource = PROXY, unsaid, "the API server's pod proxy can be used again");
         }
     }
 

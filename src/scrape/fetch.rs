@@ -46,6 +46,14 @@ pub(super) struct Fetched {
 pub(super) struct Failure {
     pub(super) outcome: Outcome,
     pub(super) reason: String,
+    /// The API server refuses us its pod proxy.
+    pub(super) denied: bool,
+}
+
+impl Failure {
+    pub(super) fn new(outcome: Outcome, reason: String) -> Failure {
+        Failure { outcome, reason, denied: false }
+    }
 }
 
 impl Buffers {
@@ -116,7 +124,7 @@ pub(super) async fn fetch(target: &Target, buffers: &mut Buffers) -> Result<Fetc
                 (Ok(()), read) => reader.feed(read, sent).map_err(|error| refused(&error)),
                 (Err(error), _) if reader.has_begun() => {
                     let reason = format!("{}: {error}", reader.end());
-                    Err(Failure { outcome: Outcome::Truncated, reason })
+                    Err(Failure::new(Outcome::Truncated, reason))
                 }
                 (Err(error), _) => Err(broken(&error, "before an answer")),
             })
@@ -160,7 +168,7 @@ fn write_request(target: &Target, buffers: &mut Buffers) {
 }
 
 fn refused(error: &AnswerError) -> Failure {
-    Failure { outcome: error.outcome(), reason: error.to_string() }
+    Failure::new(error.outcome(), error.to_string())
 }
 
 fn broken(error: &std::io::Error, when: &str) -> Failure {
@@ -177,7 +185,7 @@ fn broken(error: &std::io::Error, when: &str) -> Failure {
         }
         _ => "",
     };
-    Failure { outcome, reason: format!("{when}: {error}{hint}") }
+    Failure::new(outcome, format!("{when}: {error}{hint}"))
 }
 
 #[cfg(test)]

@@ -34,10 +34,10 @@ pub(super) async fn fetch(
     let request = http::Request::get(&*target.path)
         .header(http::header::ACCEPT, "text/plain;version=0.0.4")
         .body(Body::empty())
-        .map_err(|error| failure(Outcome::Unreachable, error.to_string()))?;
+        .map_err(|error| Failure::new(Outcome::Unreachable, error.to_string()))?;
     let sent = client.send(request).await;
     let response = sent.map_err(|error| {
-        failure(Outcome::Unreachable, format!("the API server does not answer: {error}"))
+        Failure::new(Outcome::Unreachable, format!("the API server does not answer: {error}"))
     })?;
     let (head, mut body) = response.into_parts();
     if head.status != http::StatusCode::OK {
@@ -48,14 +48,14 @@ pub(super) async fn fetch(
     }
     let header = |name| head.headers.get(name).map(http::HeaderValue::as_bytes);
     if let Some(kind) = header(http::header::CONTENT_TYPE) {
-        content_type(kind).map_err(|error| failure(error.outcome(), error.to_string()))?;
+        content_type(kind).map_err(|error| Failure::new(error.outcome(), error.to_string()))?;
     }
     if let Some(encoding) = header(http::header::CONTENT_ENCODING)
         && !encoding.eq_ignore_ascii_case(b"identity")
     {
         let told = String::from_utf8_lossy(encoding);
         let reason = format!("the Content-Encoding {told} was not asked for");
-        return Err(failure(Outcome::Encoding, reason));
+        return Err(Failure::new(Outcome::Encoding, reason));
     }
     let date = header(http::header::DATE).and_then(date);
     let limit = buffers.max_body();
@@ -67,14 +67,14 @@ pub(super) async fn fetch(
 async fn read(body: &mut Body, limit: usize, into: &mut Vec<u8>) -> Result<(), Failure> {
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let frame = frame.map_err(|error| {
-            failure(Outcome::Truncated, format!("the answer ended before its end: {error}"))
+            Failure::new(Outcome::Truncated, format!("the answer ended before its end: {error}"))
         })?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit - into.len() {
             let room = limit - into.len();
             into.extend_from_slice(&data[..room]);
             let reason = format!("the body is over {limit} bytes (--scrape.max-body)");
-            return Err(failure(Outcome::TooLarge, reason));
+            return Err(Failure::new(Outcome::TooLarge, reason));
         }
         into.extend_from_slice(&data);
     }
@@ -84,22 +84,25 @@ async fn read(body: &mut Body, limit: usize, into: &mut Vec<u8>) -> Result<(), F
 fn refused(status: http::StatusCode, text: &[u8]) -> Failure {
     #[derive(serde::Deserialize)]
     struct Status {
+        kind: String,
         message: String,
     }
-    let words = match serde_json::from_slice::<Status>(text) {
-        Ok(status) => status.message,
-        Err(_) => String::from_utf8_lossy(text).into_owned(),
-    };
+    let told = serde_json::from_slice::<Status>(text).ok().filter(|told| told.kind == "Status");
+    // Whatever answers behind the proxy may say 403 as well, but not in the API server's words.
+    let denied = status == http::StatusCode::FORBIDDEN && told.is_some();
+    let words =
+        told.map_or_else(|| String::from_utf8_lossy(text).into_owned(), |told| told.message);
     let outcome = WORDS.iter().find(|(word, _)| status.is_server_error() && words.contains(word));
     let outcome = outcome.map_or(Outcome::HttpStatus, |(_, outcome)| *outcome);
-    let hint = if status == http::StatusCode::FORBIDDEN {
+    let hint = if denied {
         "; the right is missing to get pods/proxy (Role), or see --discover.route"
     } else {
         ""
     };
-    failure(outcome, format!("through the API server's proxy: {status}{hint}: {}", short(&words)))
+    let reason = format!("through the API server's proxy: {status}{hint}: {}", short(&words));
+    Failure { outcome, reason, denied }
 }
 
-fn failure(outcome: Outcome, reason: String) -> Failure {
-    Failure { outcome, reason }
-}
+#[cfg(test)]
+#[path = "proxy_tests.rs"]
+mod tests;

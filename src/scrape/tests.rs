@@ -19,7 +19,7 @@ struct Flags {
     scrape: Settings,
 }
 
-fn flags(given: &[&str]) -> Result<Settings, String> {
+pub(super) fn flags(given: &[&str]) -> Result<Settings, String> {
     let given = std::iter::once(&"x").chain(given);
     Flags::try_parse_from(given).map(|flags| flags.scrape).map_err(|e| e.to_string())
 }
@@ -113,12 +113,12 @@ async fn node(name: &str, page: Option<&'static str>) -> Node {
     Node { target, asked, at_once, serving }
 }
 
-struct Rig {
-    targets: watch::Sender<Arc<Targets>>,
+pub(super) struct Rig {
+    pub(super) targets: watch::Sender<Arc<Targets>>,
     rounds: watch::Receiver<Rounds>,
     store: Arc<Store>,
     clock: Clock,
-    observe: Arc<Observe>,
+    pub(super) observe: Arc<Observe>,
     cancel: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -130,8 +130,11 @@ fn list(nodes: &[&Node]) -> Arc<Targets> {
 }
 
 fn rig(concurrency: u32) -> Rig {
-    let given = [format!("--scrape.concurrency={concurrency}")];
-    let mut settings = flags(&[&given[0]]).unwrap();
+    rig_of(flags(&[&format!("--scrape.concurrency={concurrency}")]).unwrap(), None)
+}
+
+/// With other flags, and with an API server whose pod proxy is the route.
+pub(super) fn rig_of(mut settings: Settings, proxy: Option<Client>) -> Rig {
     settings.interval = INTERVAL;
     let deadline = settings.deadline().unwrap();
     let (targets, watched) = watch::channel(Arc::default());
@@ -142,7 +145,7 @@ fn rig(concurrency: u32) -> Rig {
     let running = tokio::spawn(run(
         settings,
         deadline,
-        None,
+        proxy,
         watched,
         Arc::clone(&store),
         clock,
@@ -154,7 +157,7 @@ fn rig(concurrency: u32) -> Rig {
 }
 
 impl Rig {
-    async fn closed(&mut self, rounds: u64) -> Rounds {
+    pub(super) async fn closed(&mut self, rounds: u64) -> Rounds {
         let waiting = self.rounds.wait_for(|now| now.closed >= rounds);
         *tokio::time::timeout(GUARD, waiting).await.unwrap().unwrap()
     }

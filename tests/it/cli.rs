@@ -46,6 +46,33 @@ fn a_wrong_value_ends_with_2_and_names_the_key_wherever_it_came_from() {
 }
 
 #[test]
+fn a_pod_without_a_token_hears_of_the_flags_that_do_without_and_runs_with_them() {
+    if std::path::Path::new("/var/run/secrets/kubernetes.io").exists() {
+        eprintln!("not tested: this is a pod with a token");
+        return;
+    }
+    let server = PageServer::start("awscni_ip_max 3\n");
+    let in_pod = |flags: &[&str]| {
+        let target = server.address.to_string();
+        let mut command = with(&["--discover.targets", &target]);
+        command.args(["--web.listen-address", "127.0.0.1:0", "--scrape.interval", "300ms"]);
+        command.args(flags).env("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        command.env("KUBERNETES_SERVICE_PORT", "443");
+        command
+    };
+    let (no_discovery, no_election) = ("--discover.kubernetes=off", "--lead.election=off");
+    for flags in [&[][..], &[no_discovery], &[no_election]] {
+        let ended = run(in_pod(flags), b"");
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+        for flag in [no_discovery, no_election] {
+            assert!(ended.stderr.contains(flag), "{}", ended.stderr);
+        }
+    }
+    let service = Child::start(in_pod(&[no_discovery, no_election]));
+    until_ok(service.listening(), "/readyz");
+}
+
+#[test]
 fn the_catalogue_is_printed_as_the_readme_has_it() {
     let ended = run(with(&["catalog"]), b"");
     assert_eq!(ended.status.code(), Some(0));

@@ -354,7 +354,12 @@ pub(crate) struct PageServer {
 impl PageServer {
     /// Serves a page of text 0.0.4, until the test's process ends.
     pub(crate) fn start(page: &str) -> PageServer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        PageServer::start_at("127.0.0.1:0", page)
+    }
+
+    /// The same on another address.
+    pub(crate) fn start_at(address: &str, page: &str) -> PageServer {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let page = Arc::new(Mutex::new(page.to_owned()));
         let served = Arc::clone(&page);

@@ -16,6 +16,7 @@ mod leaders;
 mod mirror;
 mod objects;
 mod outages;
+mod reach;
 mod relay;
 mod replicas;
 mod rights;

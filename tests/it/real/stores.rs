@@ -6,6 +6,7 @@ use super::prometheus::{Prometheus, figures_at};
 use crate::support::{Child, HANG, figures, get, until};
 use crate::truth::Pair;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -132,13 +133,69 @@ fn vmagent_stores_what_the_page_says() {
     assert_eq!(nodes, wanted, "{}{}", victoria.agent.so_far(), victoria.store.so_far());
 }
 
-/// Those of the README that match series of ours with each other.
-const DOCUMENTED: [&str; 4] = [
-    "awscni_assigned_ip_addresses / awscni_ip_max * on (node) group_left (zone, nodegroup) vpccni_node_info",
-    "increase(vpccni_cluster_ip_requests_refused_total[10m])",
-    "predict_linear(vpccni_cluster_ip_addresses_assigned[6h], 86400) > vpccni_cluster_ip_addresses_max",
-    "sum by (error) (increase(vpccni_cluster_aws_api_errors_total[15m]))",
-];
+/// Where the README says how full the nodes are.
+const WHERE: &str = "awscni_assigned_ip_addresses / awscni_ip_max * on (node) group_left (zone, nodegroup) vpccni_node_info";
+/// Whether pods are refused addresses.
+const REFUSED: &str = "increase(vpccni_cluster_ip_requests_refused_total[10m])";
+/// When there are no more.
+const WHEN: &str = "predict_linear(vpccni_cluster_ip_addresses_assigned[6h], 86400) > vpccni_cluster_ip_addresses_max";
+/// Why.
+const WHY: &str = "sum by (error) (increase(vpccni_cluster_aws_api_errors_total[15m]))";
+
+/// What the documented queries say of a fleet at rest, by the page alone: nothing grows, nothing runs out.
+fn documented(prometheus: &Prometheus, page: &BTreeMap<String, f64>) {
+    let ours = |query: &str| -> Vec<(BTreeMap<String, String>, f64)> {
+        let series = prometheus.vector(query).into_iter();
+        series.filter(|(labels, _)| labels.get("job").is_none_or(|job| job == "test")).collect()
+    };
+    let full: BTreeMap<String, f64> =
+        ours(WHERE).into_iter().map(|(labels, value)| (labels["node"].clone(), value)).collect();
+    let of = |name: &str, node: &str| page[&format!("{name}{{node=\"{node}\"}}")];
+    assert_eq!(full.len(), 12);
+    for (node, share) in &full {
+        let (used, max) = (of("awscni_assigned_ip_addresses", node), of("awscni_ip_max", node));
+        assert_eq!(*share, used / max, "{node}");
+    }
+    // It takes a second scrape.
+    let grown =
+        |query: &str| until(query, || Some(ours(query)).filter(|series| !series.is_empty()));
+    let refused: Vec<f64> = grown(REFUSED).into_iter().map(|(_, value)| value).collect();
+    assert_eq!(refused, [0.0]);
+    let mut errors: Vec<String> = grown(WHY)
+        .into_iter()
+        .map(|(labels, value)| {
+            assert_eq!(value, 0.0, "{labels:?}");
+            labels["error"].clone()
+        })
+        .collect();
+    errors.sort();
+    let mut told: Vec<String> = page
+        .keys()
+        .filter(|key| key.starts_with("vpccni_cluster_aws_api_errors_total{"))
+        .map(|key| key.split("error=\"").nth(1).unwrap().split('"').next().unwrap().to_owned())
+        .collect();
+    told.sort();
+    told.dedup();
+    assert_eq!(errors, told);
+    assert_eq!(ours(WHEN), [], "tomorrow is as today, and below the most there can be");
+    let (tomorrow, _) = WHEN.split_once(" > ").unwrap();
+    let tomorrow: BTreeMap<String, f64> = grown(tomorrow)
+        .into_iter()
+        .map(|(labels, value)| (labels["ip_family"].clone(), value))
+        .collect();
+    for (family, value) in tomorrow {
+        let now = page[&format!("vpccni_cluster_ip_addresses_assigned{{ip_family=\"{family}\"}}")];
+        assert!((value - now).abs() < 1e-6, "{family}: {value}, now {now}");
+    }
+}
+
+#[test]
+fn the_queries_under_test_are_those_of_the_readme() {
+    let readme = include_str!("../../../README.md");
+    for query in [WHERE, REFUSED, WHEN, WHY] {
+        assert!(readme.contains(&format!("`{query}`")), "{query}");
+    }
+}
 
 #[test]
 fn other_jobs_on_the_same_nodes_and_a_target_label_node_break_no_documented_query() {
@@ -165,15 +222,6 @@ fn other_jobs_on_the_same_nodes_and_a_target_label_node_break_no_documented_quer
         let names = prometheus.vector("vpccni_node_info");
         assert_eq!(names.len(), 12);
         assert!(names.iter().all(|(labels, _)| labels["node"] != "where-it-runs"));
-        for query in DOCUMENTED {
-            // It panics where Prometheus answers with an error.
-            let series = prometheus.vector(query);
-            let ours = series
-                .iter()
-                .filter(|(labels, _)| labels.get("job").is_none_or(|job| job == "test"));
-            if query.contains("group_left") {
-                assert_eq!(ours.count(), 12, "{query}");
-            }
-        }
+        documented(&prometheus, &figures(&get(pair.web, "/metrics", &[]).text()));
     }
 }

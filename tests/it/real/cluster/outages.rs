@@ -11,12 +11,18 @@ use super::scene::{Plan, Scene, readiness, served, until_served};
 use crate::support::{HANG, until};
 use crate::truth::Watch;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 const EXPECTED: &str = "vpccni_cluster_nodes_expected";
-const POD_WATCHES_GONE: &str =
-    "vpccni_exporter_kubernetes_watch_errors_total{reason=\"gone\",resource=\"pods\"}";
+const RESOURCES: [&str; 3] = ["pods", "nodes", "daemonsets"];
+
+fn errors(reason: &str, resource: &str) -> String {
+    format!(
+        "vpccni_exporter_kubernetes_watch_errors_total{{reason=\"{reason}\",resource=\"{resource}\"}}"
+    )
+}
 
 fn scene(cluster: &Cluster, base: &str, relay: Option<&Relay>) -> Scene {
     let flags = relay.map(|relay| format!("--kube.api-server={}", relay.url()));
@@ -46,6 +52,32 @@ fn while_the_api_server_is_dead_the_figures_go_on_and_afterwards_too() {
 }
 
 #[test]
+fn an_api_server_that_comes_back_and_remembers_is_followed_on_and_nothing_is_listed_anew() {
+    // Without their cache watches begin at any version that etcd still has.
+    let mut cluster = Cluster::own(&["--watch-cache-sizes=pods#0,nodes#0,daemonsets.apps#0"]);
+    let mut scene = scene(&cluster, "127.45.0.1", None);
+    scene.compare("at rest");
+    let web = scene.pair.web;
+    let cut = |page: &BTreeMap<String, f64>, resource: &str| {
+        let reason = |reason: &str| page[&errors(reason, resource)];
+        reason("unreachable") + reason("server")
+    };
+    cluster.kill();
+    until("notice of its death", || {
+        RESOURCES.iter().all(|resource| cut(&served(web), resource) > 0.0).then_some(())
+    });
+    cluster.restart();
+    scene.pair.control("/join?old=true");
+    scene.step(900);
+    until_served(web, EXPECTED, 16.0);
+    scene.compare("after it came back");
+    let page = served(web);
+    for resource in RESOURCES {
+        assert_eq!(page[&errors("gone", resource)], 0.0, "{resource}");
+    }
+}
+
+#[test]
 fn what_vanished_while_the_watch_was_away_is_dropped_afterwards() {
     let cluster = Cluster::shared();
     let relay = Relay::to(&cluster);
@@ -55,7 +87,11 @@ fn what_vanished_while_the_watch_was_away_is_dropped_afterwards() {
     let gone = vanish(&scene, 3);
     relay.mend();
     dropped(&mut scene, &gone);
-    assert_eq!(served(scene.pair.web)[POD_WATCHES_GONE], 0.0, "it went on from where it was");
+    assert_eq!(
+        served(scene.pair.web)[&errors("gone", "pods")],
+        0.0,
+        "it went on from where it was"
+    );
 }
 
 #[test]
@@ -71,7 +107,7 @@ fn what_vanished_is_dropped_though_the_api_server_does_not_remember_it() {
     cluster.restart();
     relay.mend();
     dropped(&mut scene, &gone);
-    assert!(served(scene.pair.web)[POD_WATCHES_GONE] > 0.0, "all was listed anew");
+    assert!(served(scene.pair.web)[&errors("gone", "pods")] > 0.0, "all was listed anew");
 }
 
 #[test]

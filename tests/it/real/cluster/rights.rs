@@ -70,3 +70,52 @@ fn with_exactly_its_rules_the_service_misses_none() {
     assert!(refused.iter().all(|(_, value)| *value == 0.0), "{refused:?}");
     assert_eq!(page["vpccni_exporter_kubernetes_daemonset_desired_pods"], 3.0);
 }
+
+#[test]
+fn without_node_metadata_no_right_to_nodes_is_needed() {
+    let cluster = Cluster::shared();
+    let (fleet, _) = fleet("127.53.0.1", 3);
+    let mirror = Mirror::follow(&cluster.admin, fleet.watch_targets(), Addresses::Direct);
+    mirror.caught_up();
+    let account = cluster.account(&without("nodes", manifest("rbac.yaml")));
+    let service = service(&account.kubeconfig(), &["--discover.nodes=false"]);
+    let web = service.listening();
+    until_served(web, UP, 3.0);
+    let page = served(web);
+    let of_nodes: Vec<(&String, &f64)> = page
+        .iter()
+        .filter(|(key, _)| key.starts_with("vpccni_exporter_kubernetes_"))
+        .filter(|(key, _)| key.contains("resource=\"nodes\""))
+        .collect();
+    assert!(of_nodes.len() >= 9, "{of_nodes:?}");
+    assert!(of_nodes.iter().all(|(_, value)| **value == 0.0), "{of_nodes:?}");
+    let (status, said) = readiness(web);
+    assert!(status == 200 && !said.contains("right"), "{status} {said}");
+}
+
+#[test]
+fn the_missing_right_to_the_pod_proxy_is_named_until_it_is_given() {
+    let cluster = Cluster::shared();
+    let (fleet, _) = fleet("127.54.0.1", 3);
+    let mirror = Mirror::follow(&cluster.admin, fleet.watch_targets(), Addresses::Proxied);
+    mirror.caught_up();
+    let account = cluster.account(&manifest("rbac.yaml"));
+    let service = service(&account.kubeconfig(), &["--discover.route=proxy"]);
+    let web = service.listening();
+    let metric = "vpccni_exporter_kubernetes_missing_rule{resource=\"pods/proxy\"}";
+    until_served(web, metric, 1.0);
+    service.line("warning that names the rule", |line| {
+        let named = line.contains("no node can be scraped") && line.contains("rbac-proxy.yaml");
+        (named && line.contains("cannot get resource")).then_some(())
+    });
+    until("/readyz that names the rule", || {
+        readiness(web).1.contains("the right is missing to get pods/proxy").then_some(())
+    });
+    drop(cluster.account(&manifest("rbac-proxy.yaml")));
+    until_served(web, UP, 3.0);
+    until_served(web, metric, 0.0);
+    until("/readyz without a word of rules", || {
+        let (status, said) = readiness(web);
+        (status == 200 && !said.contains("right")).then_some(())
+    });
+}

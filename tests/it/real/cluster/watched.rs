@@ -7,10 +7,10 @@ use super::api::{AT_ONCE, wait};
 use super::mirror::Addresses;
 use super::objects::{NODES, PODS, Pod};
 use super::scene::{Plan, Scene, readiness, served, service, until_served};
-use crate::support::until;
+use crate::support::{get, until};
 use crate::truth::Watch;
 use serde_json::json;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +26,17 @@ fn plan(base: &str, nodes: u32) -> Plan<'_> {
 /// Replaces a node's pod by one with another uid, as the DaemonSet's controller does.
 fn replace(cluster: &Cluster, scene: &Scene, old: &str, new: &str) {
     let admin = &cluster.admin;
-    let pod = wait(admin.get(&format!("{PODS}/{old}"))).unwrap();
+    let (new, address) = successor(cluster, scene, old, new);
+    wait(async {
+        admin.terminate_pod(old).await;
+        admin.delete_pod(old).await;
+        admin.run_pod(&new, address).await;
+    });
+}
+
+/// The pod that replaces another one, and the address of both.
+fn successor(cluster: &Cluster, scene: &Scene, old: &str, new: &str) -> (Pod, IpAddr) {
+    let pod = wait(cluster.admin.get(&format!("{PODS}/{old}"))).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let address: IpAddr = text(&pod["status"]["podIP"]).parse().unwrap();
     let new = Pod {
@@ -35,11 +45,7 @@ fn replace(cluster: &Cluster, scene: &Scene, old: &str, new: &str) {
         port: scene.port,
         owner: text(&pod["metadata"]["ownerReferences"][0]["uid"]),
     };
-    wait(async {
-        admin.terminate_pod(old).await;
-        admin.delete_pod(old).await;
-        admin.run_pod(&new, address).await;
-    });
+    (new, address)
 }
 
 #[test]
@@ -65,7 +71,10 @@ fn nodes_that_join_leave_and_take_over_addresses_leave_every_figure_true() {
 #[test]
 fn a_rollout_of_the_daemonset_neither_dips_the_sums_nor_bursts_the_counters() {
     let cluster = Cluster::shared();
-    let mut scene = plan("127.32.0.1", 12).play(&cluster);
+    let mut plan = plan("127.32.0.1", 12);
+    // However long the test takes between a pod and the next.
+    plan.flags.push("--scrape.stale-after=1000".to_owned());
+    let mut scene = plan.play(&cluster);
     scene.compare("at rest");
     let web = scene.pair.web;
     let sum = || served(web)["vpccni_cluster_ip_addresses_attached{ip_family=\"ipv4\"}"];
@@ -73,11 +82,36 @@ fn a_rollout_of_the_daemonset_neither_dips_the_sums_nor_bursts_the_counters() {
     let watch = Watch::start(web);
     for i in 1..=12 {
         let old = format!("aws-node-{i:05}");
-        replace(&cluster, &scene, &old, &format!("aws-node-new-{i:05}"));
-        // So that each comes and goes in a view of its own.
-        thread::sleep(Duration::from_millis(150));
+        let new = format!("aws-node-new-{i:05}");
+        if i > 4 {
+            // The old one and the new one in one view.
+            replace(&cluster, &scene, &old, &new);
+            continue;
+        }
+        // Each state is seen: terminating, none, pending, running.
+        let (pod, address) = successor(&cluster, &scene, &old, &new);
+        let seen = |why: &str| {
+            until(&format!("the node of {old} that is idle: {why}"), || {
+                idle(web)
+                    .iter()
+                    .any(|(node, reason)| *node == pod.node && reason.contains(why))
+                    .then_some(())
+            });
+            until_served(web, "vpccni_cluster_nodes{state=\"stale\"}", 1.0);
+            assert_eq!((served(web)[STATE_UP], sum()), (11.0, before), "pod {i}: {why}");
+        };
+        wait(cluster.admin.terminate_pod(&old));
+        seen("is terminating");
+        wait(cluster.admin.delete_pod(&old));
+        seen("no aws-node pod");
+        wait(cluster.admin.create_pod(&pod));
+        seen("is Pending");
+        wait(cluster.admin.pod_is(&new, "Running", Some(address)));
+        until_served(web, STATE_UP, 12.0);
         assert_eq!(sum(), before, "after pod {i}");
     }
+    scene.pair.settle();
+    assert_eq!(sum(), before);
     scene.compare("after the rollout");
     let falls = watch.end();
     assert!(falls.is_empty(), "{}", falls.join("\n"));
@@ -224,6 +258,63 @@ fn a_newer_pod_that_does_not_run_leaves_the_node_to_the_one_that_does() {
     until_served(web, &known("pods"), 2.0);
     scene.pair.settle();
     assert_eq!(served(web)[STATE_UP], 2.0);
+}
+
+#[test]
+fn a_node_whose_address_a_newer_pod_has_is_known_and_expected_and_the_newer_one_is_scraped() {
+    let cluster = Cluster::shared();
+    let mut scene = plan("127.39.0.1", 3).play(&cluster);
+    let web = scene.pair.web;
+    until_served(web, STATE_UP, 3.0);
+    let old = scene.fleet.targets()[0].clone();
+    // Its pod still stands there as running when another node has its address. Pods know the second
+    // they were made in.
+    thread::sleep(Duration::from_millis(1100));
+    wait(cluster.admin.create_node("zz", &[]));
+    let owner = "00000000-0000-0000-0000-000000000000".to_owned();
+    let pod =
+        Pod { name: "aws-node-zz".to_owned(), node: "zz".to_owned(), port: scene.port, owner };
+    wait(cluster.admin.run_pod(&pod, old.host.parse().unwrap()));
+    for turn in 0..5 {
+        // Each change has everything added up again.
+        wait(
+            cluster
+                .admin
+                .relabel("zz", json!({ "topology.kubernetes.io/zone": format!("z{turn}") })),
+        );
+        until("zone of the node that has the address", || {
+            let zone = format!("zone=\"z{turn}\"");
+            served(web).keys().any(|key| key.contains(&zone)).then_some(())
+        });
+        until_served(web, STATE_UP, 3.0);
+        assert_eq!(served(web)[EXPECTED], 4.0, "in turn {turn}");
+        let idle = idle(web);
+        assert_eq!(idle.len(), 1, "{idle:?}");
+        let (node, why) = &idle[0];
+        assert!(
+            *node == *old.node && why.contains("the newer aws-node-zz on zz has it"),
+            "{idle:?}"
+        );
+    }
+    let watch = Watch::start(web);
+    wait(cluster.admin.delete_pod("aws-node-zz"));
+    wait(cluster.admin.delete_node("zz"));
+    until_served(web, EXPECTED, 3.0);
+    until_served(web, STATE_UP, 3.0);
+    scene.step(900);
+    scene.compare("after the address came back");
+    let falls = watch.end();
+    assert!(falls.is_empty(), "{}", falls.join("\n"));
+}
+
+/// The nodes that are not scraped, and why.
+fn idle(web: SocketAddr) -> Vec<(String, String)> {
+    let page: serde_json::Value =
+        serde_json::from_str(&get(web, "/api/v1/nodes", &[]).text()).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let nodes = page["nodes"].as_array().unwrap().iter();
+    let idle = nodes.filter(|node| node["address"].is_null());
+    idle.map(|node| (text(&node["node"]), text(&node["reason"]))).collect()
 }
 
 /// The number of objects that the service knows of.
