@@ -19,8 +19,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// sent again after one second.
 const CONNECT: Duration = Duration::from_secs(3);
 /// For a whole interval: some MB where each node has its points, of which the system buffers the first.
-/// The drain at the end of the process has 25 seconds for all.
-const WRITE: Duration = Duration::from_secs(10);
+/// Half of the 10 seconds that the process has for its end.
+const WRITE: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the connection counts as ended: an agent whose node
 /// is gone says no goodbye, and the system would go on for a quarter of an hour. Less than two intervals,
 /// more than a write.

@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// An interval of the cluster level has some 10 kB, one of every node some MB: whoever reads at all reads
-/// that in a second. And a drain at the end of the process has 25 seconds for all.
-const STALL: Duration = Duration::from_secs(10);
+/// that in a second. And it is half of the 10 seconds that the process has for its end.
+const STALL: Duration = Duration::from_secs(5);
 /// Until a descriptor is asked again that another process has made non-blocking.
 const PAUSE: Duration = Duration::from_millis(20);
 
