@@ -111,6 +111,32 @@ fn nothing_to_scrape_and_bad_addresses_stop_the_start() {
 }
 
 #[test]
+fn by_itself_it_discovers_where_there_is_a_cluster_and_elects_in_a_pod() {
+    let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+    let endpoint = ("CLUSTER_ENDPOINT", "https://example.com:443");
+    for (args, variables, discovers, elects) in [
+        (&[][..], &[][..], false, false),
+        (&[], &[("KUBERNETES_SERVICE_HOST", "")], false, false),
+        (&[], &[pod], true, true),
+        (&["--kube.config=file"], &[], true, false),
+        (&["--kube.api-server=https://example.com"], &[], true, false),
+        (&[], &[endpoint], true, false),
+        (&["--discover.kubernetes=on"], &[], true, false),
+        (&["--discover.kubernetes=off"], &[pod], false, true),
+        (&["--discover.kubernetes=off", "--lead.election=off"], &[pod], false, false),
+    ] {
+        let config = resolve(args, variables).unwrap();
+        assert_eq!((config.kubernetes, config.election), (discovers, elects), "{args:?}");
+        assert_eq!(config.in_cluster, variables.contains(&pod), "{args:?}");
+    }
+    let url = |args: &[&str]| resolve(args, &[endpoint]).unwrap().service.kube.api_server.unwrap();
+    assert_eq!(url(&[]), "https://example.com:443/");
+    assert_eq!(url(&["--kube.api-server=https://a:1"]), "https://a:1/", "the flag wins");
+    let bad = resolve(&[], &[("CLUSTER_ENDPOINT", "example.com")]).unwrap_err();
+    assert_eq!((&*bad.key, &*bad.value), ("CLUSTER_ENDPOINT", "example.com"));
+}
+
+#[test]
 fn a_value_of_a_variable_is_refused_with_flag_and_variable() {
     // Clap took the value; what it cannot check alone is checked later.
     let args = ["--discover.targets", "a,b:0"];
