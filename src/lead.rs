@@ -299,7 +299,7 @@ impl Elector {
 
     /// Of Leases for another number of shards those that are dead; or in words why we stand by.
     async fn other_shards(
-        &mut self,
+        &self,
         mut held: Vec<(&Read, Step)>,
     ) -> Result<Result<Vec<Read>, String>, Refusal> {
         let asks = |step: &Step| *step == Step::Ask;
@@ -330,7 +330,7 @@ impl Elector {
     /// Our Lease is written. Of two that took Leases of different numbers of shards at the same time one at
     /// least sees the other now, and gives back what it took. Those that were found dead are emptied as
     /// they were read, before we serve: a holder that renewed since then is not dead.
-    async fn others_are_gone(&mut self, dead: &[Read]) -> Result<bool, Refusal> {
+    async fn others_are_gone(&self, dead: &[Read]) -> Result<bool, Refusal> {
         let leases = self.client.list().await?;
         let held = self.others.held(&leases);
         let is_dead = |read: &&Read| {
