@@ -33,7 +33,7 @@ fn every_flag_of_the_service_has_its_variable_a_stage_and_a_meaning() {
         assert!(arg.get_help().is_some_and(|help| !help.to_string().is_empty()), "{flag}");
         assert!(seen.insert(variable));
     }
-    assert_eq!(seen.len(), 38, "a flag more or less changes the README and the CHANGELOG");
+    assert_eq!(seen.len(), 48, "a flag more or less changes the README and the CHANGELOG");
 }
 
 #[test]
@@ -95,8 +95,13 @@ fn the_helpers_switches_mean_what_they_meant() {
     assert_eq!(config.service.log.level, Some(LogLevel::Error));
     let config = resolve(&["--log.level=warn"], &[("AWS_VPC_K8S_CNI_LOGLEVEL", "?")]).unwrap();
     assert_eq!(config.service.log.level, Some(LogLevel::Warn));
-    let warned = resolve(&[], &[("USE_CLOUDWATCH", "true")]).unwrap().warnings;
-    assert!(warned[0].contains("USE_CLOUDWATCH"), "{warned:?}");
+    for (value, mirrors) in [("true", cfg!(feature = "aws")), ("no", false)] {
+        let config = resolve(&[], &[("USE_CLOUDWATCH", value)]);
+        assert_eq!(config.is_ok_and(|config| config.mirror.is_some()), mirrors, "{value}");
+    }
+    let slow = [("METRIC_UPDATE_INTERVAL", "7000"), ("USE_CLOUDWATCH", "no")];
+    let interval = resolve(&[], &slow).unwrap().service.mirror.interval;
+    assert_eq!(interval, Duration::from_secs(7200), "the next one that divides a day");
 }
 
 #[test]

@@ -95,11 +95,18 @@ fn help_is_grouped_by_stage_in_flow_order() {
 }
 
 #[test]
-fn use_cloudwatch_warns_that_there_is_no_mirror_and_stops_nothing() {
+fn a_mirror_that_cannot_work_stops_nothing() {
     let args = ["--discover.targets", "127.0.0.1:1", "--web.listen-address", "127.0.0.1:0"];
-    let child = Child::start(with(&args, &[("USE_CLOUDWATCH", "true")]));
-    child.line("the warning", |line| line.contains("USE_CLOUDWATCH").then_some(()));
+    // Nothing listens there, and nobody knows the cluster's name.
+    let nowhere = "http://127.0.0.1:1";
+    let variables = [
+        ("USE_CLOUDWATCH", "true"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", nowhere),
+        ("AWS_ENDPOINT_URL", nowhere),
+    ];
+    let child = Child::start(with(&args, &variables));
     child.listening();
+    child.line("why it sends nothing", |line| line.contains("--cluster.name").then_some(()));
     child.signal("TERM");
     assert_eq!(child.ended().status.code(), Some(0));
 }
