@@ -68,7 +68,7 @@ impl Cluster {
     }
 
     async fn empty(&self) {
-        for collection in [objects::PODS, objects::DAEMONSETS, objects::NODES] {
+        for collection in [objects::PODS, objects::DAEMONSETS, objects::NODES, replicas::LEASES] {
             self.admin.delete(collection).await;
         }
         for file in ["rbac.yaml", "rbac-proxy.yaml"] {

@@ -129,19 +129,19 @@ impl Prometheus {
         vector.first().map(|(_, value)| *value)
     }
 
-    /// What a counter gained, over all its series: as `sum(increase(…))`, but without extrapolation, as
-    /// from the samples alone.
-    pub(crate) fn increase(&self, counter: &str) -> f64 {
-        let data = self.ask("/api/v1/query", &[("query", &format!("{counter}[1h]"))]);
-        let series = data["result"].as_array().unwrap();
-        let gained = |series: &Value| -> f64 {
-            let samples = series["values"].as_array().unwrap().iter();
-            let values: Vec<f64> =
-                samples.map(|sample| sample[1].as_str().unwrap().parse().unwrap()).collect();
-            let gain = |pair: &[f64]| if pair[1] >= pair[0] { pair[1] - pair[0] } else { pair[1] };
-            values.windows(2).map(gain).sum()
+    /// Asserts what a counter gained in the last hour, over all its series, by Prometheus's own `increase`:
+    /// exactly so from the samples alone (`anchored`). The usual one extrapolates to both sides of them,
+    /// each time by 1.1 of their mean distance at most.
+    pub(crate) fn assert_increase(&self, counter: &str, gained: f64) {
+        let value = |expression: String| {
+            self.value(&expression).unwrap_or_else(|| panic!("no {expression}\n{}", self.log()))
         };
-        series.iter().map(gained).sum()
+        let anchored = value(format!("sum(increase({counter}[1h] anchored))"));
+        assert_eq!(anchored, gained, "{counter}\n{}", self.log());
+        let usual = value(format!("sum(increase({counter}[1h]))"));
+        let samples = value(format!("min(count_over_time({counter}[1h]) > 1)"));
+        let most = gained * (1.0 + 2.2 / (samples - 1.0));
+        assert!((gained..=most).contains(&usual), "{counter}: {usual} of {gained}, at most {most}");
     }
 
     /// Waits until a target has been scraped, without a fault, twice from now: the second scrape began

@@ -6,7 +6,7 @@ use super::Cluster;
 use super::account::{Account, manifest};
 use super::mirror::{Addresses, Mirror};
 use super::relay::Relay;
-use super::scene::{fleet, service};
+use super::scene::{fleet, service_with};
 use crate::support::{Child, figures, post, try_get, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ use vpc_cni_exporter::demo::fleet::Fleet;
 
 /// The shortest that is allowed, so that no test waits for long.
 pub(crate) const LEASE: &str = "--lead.duration=3s";
+
+/// Where the Leases are; those of processes that were killed would be waited for.
+pub(crate) const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/vpc-cni-exporter/leases";
 
 pub(crate) struct Replica {
     pub(crate) process: Child,
@@ -46,11 +49,24 @@ impl Replicas {
 
     /// One more process, and its number.
     pub(crate) fn start(&mut self, cluster: &Cluster, flags: &[&str]) -> usize {
+        self.start_with(cluster, &[], flags)
+    }
+
+    /// One more with variables, such as those of a container.
+    pub(crate) fn start_with(
+        &mut self,
+        cluster: &Cluster,
+        variables: &[(&str, &str)],
+        flags: &[&str],
+    ) -> usize {
         let relay = Relay::to(cluster);
         let server = format!("--kube.api-server={}", relay.url());
-        let own = ["--lead.election=on", LEASE, &server];
-        let flags: Vec<&str> = own.into_iter().chain(flags.iter().copied()).collect();
-        let process = service(&self.account.kubeconfig(), &flags);
+        let mut all = vec!["--lead.election=on", &server];
+        all.extend_from_slice(flags);
+        if !flags.iter().any(|flag| flag.starts_with("--lead.duration")) {
+            all.push(LEASE);
+        }
+        let process = service_with(variables, &self.account.kubeconfig(), &all);
         let web = process.listening();
         self.all.push(Replica { process, web, relay });
         self.all.len() - 1

@@ -5,12 +5,13 @@ use super::Cluster;
 use super::account::Account;
 use super::api::wait;
 use super::mirror::{Addresses, Mirror};
-use crate::support::{Child, figures, get, try_get, until, until_ok};
+use crate::support::{Child, figures, get, program, try_get, until, until_ok};
 use crate::truth::Pair;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use vpc_cni_exporter::demo::fleet::{Fleet, Settings};
 
@@ -101,6 +102,17 @@ pub(crate) fn service(kubeconfig: &Path, flags: &[&str]) -> Child {
 }
 
 fn service_every(seconds: f64, kubeconfig: &Path, flags: &[&str]) -> Child {
+    Child::start(command(seconds, kubeconfig, flags))
+}
+
+/// The program with variables besides, such as those of a container.
+pub(crate) fn service_with(variables: &[(&str, &str)], kubeconfig: &Path, flags: &[&str]) -> Child {
+    let mut command = command(0.5, kubeconfig, flags);
+    command.envs(variables.iter().copied());
+    Child::start(command)
+}
+
+fn command(seconds: f64, kubeconfig: &Path, flags: &[&str]) -> Command {
     let args = [
         "--discover.kubernetes=on",
         &format!("--kube.config={}", kubeconfig.display()),
@@ -108,7 +120,9 @@ fn service_every(seconds: f64, kubeconfig: &Path, flags: &[&str]) -> Child {
         &format!("--scrape.interval={}ms", seconds * 1000.0),
         "--publish.interval=100ms",
     ];
-    Child::program(args.iter().chain(flags))
+    let mut command = program();
+    command.args(args.iter().chain(flags));
+    command
 }
 
 /// A fleet with one port on addresses of its own, whose story stands still. Its port.

@@ -1,9 +1,12 @@
-//! Shards: what they serve adds up to what one process serves, also while their number changes.
+//! Shards: what they serve adds up to what one process serves. While their number changes no node is served
+//! twice, and what is missing is told.
 
 use super::Cluster;
 use super::replicas::{Replicas, cluster_page};
-use crate::support::until;
-use std::collections::BTreeMap;
+use super::scene::readiness;
+use crate::support::{figures, try_get, until};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// Of the nodes that are known to a process that serves.
 const NODES: &str = "vpccni_cluster_nodes_expected";
@@ -45,7 +48,7 @@ fn gains(now: &BTreeMap<String, f64>, before: &BTreeMap<String, f64>) -> BTreeMa
 }
 
 #[test]
-fn the_union_of_shards_is_the_whole_also_after_their_number_changed() {
+fn the_union_of_shards_is_the_whole_and_while_their_number_changes_lacks_what_has_ended() {
     let cluster = Cluster::shared();
     let mut replicas = Replicas::over(&cluster, "127.64.0.1", 30);
     let whole = replicas.start(&cluster, &["--lead.name=whole"]);
@@ -75,20 +78,61 @@ fn the_union_of_shards_is_the_whole_also_after_their_number_changed() {
     };
     let three = shards(&mut replicas, 3);
     equal(&replicas, &three);
+    let web = |at: usize| replicas.all[at].web;
+    let owned = |count: usize| -> Vec<BTreeSet<String>> {
+        (0..count).map(|index| nodes(web(whole), &format!("shard={index}/{count}"))).collect()
+    };
+    let (of_three, of_two) = (owned(3), owned(2));
+    for owned in [&of_three, &of_two] {
+        assert_eq!(owned.iter().map(BTreeSet::len).sum::<usize>(), 30);
+        assert!(owned.iter().all(|nodes| nodes.len() > 4), "{owned:?}");
+    }
     let two = shards(&mut replicas, 2);
-    // As a StatefulSet is rolled: one after another ends, and new ones are there already. No node is
-    // ever told of twice.
-    for gone in &three {
+    let web = |at: usize| replicas.all[at].web;
+    // As a StatefulSet is rolled: one after another ends, and new ones are there already. What is missing
+    // meanwhile is what those had that ended, and that is told.
+    let none = BTreeSet::new();
+    for (ended, gone) in three.iter().enumerate() {
+        let left = 3 - ended;
+        let told = match left {
+            3 => "still serves as one of 3 shards".to_owned(),
+            left => format!("{left} of these are left, and nobody serves the nodes of the others"),
+        };
+        for &at in &two {
+            until(&told, || readiness(web(at)).1.contains(&told).then_some(()));
+        }
         for _ in 0..20 {
             // The new ones first: what begins to serve in between is then seen twice, not missed.
-            let pages =
-                two.iter().chain(&three).filter_map(|&at| cluster_page(replicas.all[at].web));
-            let nodes: f64 = pages.map(|page| page[NODES]).sum();
-            assert!(nodes <= 30.0, "{nodes} of 30 nodes are served");
+            for &at in &two {
+                assert_eq!(nodes(web(at), "scope=node"), none);
+            }
+            for (index, &at) in three.iter().enumerate() {
+                let expected = if index < ended { &none } else { &of_three[index] };
+                assert_eq!(nodes(web(at), "scope=node"), *expected, "shard {index} of 3");
+            }
         }
-        assert!(two.iter().all(|&at| cluster_page(replicas.all[at].web).is_none()));
+        let expected: f64 =
+            three[ended..].iter().map(|&at| cluster_page(web(at)).unwrap()[NODES]).sum();
+        let known: usize = of_three[ended..].iter().map(BTreeSet::len).sum();
+        assert_eq!(expected, known as f64, "{left} shards");
         replicas.all[*gone].process.signal("TERM");
-        until("its end", || cluster_page(replicas.all[*gone].web).is_none().then_some(()));
+        until("its end", || cluster_page(web(*gone)).is_none().then_some(()));
     }
+    until("both new shards", || {
+        let served: Vec<_> = two.iter().map(|&at| nodes(web(at), "scope=node")).collect();
+        for (index, nodes) in served.iter().enumerate() {
+            assert!(nodes.is_empty() || *nodes == of_two[index], "shard {index} of 2: {nodes:?}");
+        }
+        (served == of_two).then_some(())
+    });
     equal(&replicas, &two);
+}
+
+/// The nodes whose figures a process serves; none where it is gone.
+fn nodes(web: SocketAddr, query: &str) -> BTreeSet<String> {
+    let Ok(page) = try_get(web, &format!("/metrics?{query}"), &[]) else {
+        return BTreeSet::new();
+    };
+    let name = |key: String| Some(key.split_once("node=\"")?.1.split_once('"')?.0.to_owned());
+    figures(&page.text()).into_keys().filter_map(name).collect()
 }
