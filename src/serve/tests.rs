@@ -407,6 +407,14 @@ async fn probes_follow_the_state() {
     assert_eq!(site.get("/livez").await.status, 200);
 }
 
+/// The mirror, while there is none.
+fn off() -> serde_json::Value {
+    json!({
+        "cluster": null, "cluster_from": null, "billed_metrics": 0,
+        "estimated_monthly_cost_dollars": null, "estimate": null, "outlets": []
+    })
+}
+
 #[tokio::test]
 async fn the_status_has_its_fields_before_and_after_the_first_view() {
     let site = site(|_| {});
@@ -416,7 +424,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
         "version": env!("CARGO_PKG_VERSION"), "uptime_seconds": null, "ready": false,
         "ready_reason": "discovery has not read all of its sources yet", "targets": null,
         "rounds_closed": 0, "last_round_seconds": null, "nodes": null, "view": null,
-        "data_hidden": false, "serves_data": false, "may_serve": true,
+        "data_hidden": false, "serves_data": false, "may_serve": true, "mirror": off(),
         "connections": 1
     });
     assert_eq!(status, before);
@@ -438,7 +446,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
             "publish_seconds": 0.125, "cluster_bytes": CLUSTER.len(),
             "node_bytes": NODE.concat().len(), "gzip_bytes": gzip
         },
-        "data_hidden": false, "serves_data": true, "may_serve": true,
+        "data_hidden": false, "serves_data": true, "may_serve": true, "mirror": off(),
         "connections": 1
     });
     assert_eq!(status, after);
