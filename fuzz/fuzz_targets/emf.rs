@@ -20,7 +20,8 @@ fuzz_target!(|input: (u16, i32, String, Vec<(Dimensions, Points)>)| {
         log_stream: None,
         max_event_bytes: usize::from(most),
     };
-    let interval = Interval { start: start.into(), groups: groups.into_iter().map(group).collect() };
+    let interval =
+        Interval { start: start.into(), groups: groups.into_iter().map(group).collect() };
     let mut out = Vec::new();
     let tally = Writer::new(&heading).write(&interval, &mut out);
     let left_out: u64 = tally.dropped.iter().sum();
@@ -61,7 +62,8 @@ fn metrics(line: &str, most: usize) -> usize {
     assert!(names.iter().all(|name| *name != "_aws" && event.contains_key(*name)));
     for metric in metrics {
         let target = &event[metric["Name"].as_str().unwrap()];
-        let lengths = [&target["Values"], &target["Counts"]].map(|list| list.as_array().map(Vec::len));
+        let lengths =
+            [&target["Values"], &target["Counts"]].map(|list| list.as_array().map(Vec::len));
         assert!(target.is_number() || matches!(lengths, [Some(1..=100), b] if b == lengths[0]));
     }
     metrics.len()

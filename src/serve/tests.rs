@@ -408,7 +408,7 @@ async fn probes_follow_the_state() {
 }
 
 /// The mirror, while there is none.
-fn off() -> serde_json::Value {
+fn off() -> Value {
     json!({
         "cluster": null, "cluster_from": null, "billed_metrics": 0,
         "estimated_monthly_cost_dollars": null, "estimate": null, "outlets": []
