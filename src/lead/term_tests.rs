@@ -152,9 +152,10 @@ const PERIOD: f64 = DURATION / 5.0;
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
     Paused,
+    /// Its requests hang.
     CutOff,
     Killed,
-    /// Nobody reaches the API server.
+    /// Everybody's requests fail at once.
     Outage,
 }
 
@@ -320,7 +321,9 @@ impl Process {
                 self.phase = Phase::Read { began: mine, at: now + world.delay() };
             }
             Phase::Idle { .. } => {}
-            Phase::Read { began, at } if now >= at || mine - began > PATIENCE => {
+            Phase::Read { began, at }
+                if (now >= at && self.cut <= now) || mine - began > PATIENCE =>
+            {
                 if !self.reaches(world) || mine - began > PATIENCE {
                     return self.unanswered(began, mine);
                 }
@@ -356,7 +359,7 @@ impl Process {
             }
             Phase::Read { .. } => {}
             Phase::Write { began, sent, step, write, answer }
-                if now >= answer || mine - sent > PATIENCE =>
+                if (now >= answer && self.cut <= now) || mine - sent > PATIENCE =>
             {
                 if !self.reaches(world) || mine - sent > PATIENCE {
                     return self.unanswered(began, mine);
