@@ -71,7 +71,7 @@ impl Aws {
     ///
     /// # Errors
     /// When there is no region.
-    pub(super) async fn config(&self) -> Result<&SdkConfig, Fault> {
+    pub(super) async fn config(&self) -> Result<&SdkConfig, (Trouble, String)> {
         let load = || async {
             let timeouts = TimeoutConfig::builder()
                 .connect_timeout(CONNECT)
@@ -93,10 +93,10 @@ impl Aws {
     }
 }
 
-fn no_region() -> Fault {
+fn no_region() -> (Trouble, String) {
     let words = "no AWS region is known: set AWS_REGION (AWS_DEFAULT_REGION, the profile and the instance \
                  metadata service name none, or cannot be reached)";
-    Fault::NotTaken(Trouble::Region, words.to_owned())
+    (Trouble::Region, words.to_owned())
 }
 
 fn http_client() -> SharedHttpClient {

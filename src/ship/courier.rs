@@ -180,12 +180,7 @@ impl Courier {
         let cluster = self.cluster.borrow().clone();
         let cluster = match cluster {
             Ok(cluster) => cluster,
-            Err(words) => {
-                return Delivery {
-                    trouble: Some((Trouble::Identity, words)),
-                    ..Delivery::default()
-                };
-            }
+            Err(words) => return Delivery::blocked((Trouble::Identity, words)),
         };
         let before = batch.first().map_or(last, |interval| interval.start - 1);
         self.notebook.begun(self.sink, Progress { settled: before, begun: last }).await;

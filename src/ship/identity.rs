@@ -8,7 +8,6 @@ mod ec2;
 mod xml;
 
 use super::aws::{self, Aws};
-use super::parcel::Fault;
 use aws_config::imds;
 use aws_config::imds::client::error::ImdsError;
 use aws_config::provider_config::ProviderConfig;
@@ -165,12 +164,7 @@ async fn by_ec2(
     let document = imds.get(DOCUMENT).await.map_err(|error| metadata_words(&error))?;
     let document: Document = serde_json::from_str(document.as_ref())
         .map_err(|error| format!("the instance's identity document cannot be read: {error}"))?;
-    let config = match aws.config().await {
-        Ok(config) => config,
-        Err(Fault::NotTaken(_, why) | Fault::Unconfirmed(why) | Fault::Invalid(why)) => {
-            return Err(why);
-        }
-    };
+    let config = aws.config().await.map_err(|(_, why)| why)?;
     let found = ec2::tags(config, &document.instance_id, &document.region, &TAGS, variable, now);
     let found = found.await?;
     let known = TAGS.into_iter().find_map(|tag| {

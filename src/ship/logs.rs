@@ -84,15 +84,11 @@ impl Logs {
         now: i64,
         encode: Encode<'_>,
     ) -> Delivery {
-        let mut delivery = Delivery::default();
         let client = match self.client().await {
             Ok(client) => client,
-            Err(Fault::NotTaken(trouble, why)) => {
-                delivery.trouble = Some((trouble, why));
-                return delivery;
-            }
-            Err(Fault::Unconfirmed(_) | Fault::Invalid(_)) => return delivery,
+            Err(trouble) => return Delivery::blocked(trouble),
         };
+        let mut delivery = Delivery::default();
         while delivery.settled < batch.len() {
             let mut parcel = Parcel::new(self.fill(&batch[delivery.settled..], now, encode));
             while let Some(events) = parcel.next() {
@@ -126,7 +122,7 @@ impl Logs {
         self.warning.take()
     }
 
-    async fn client(&mut self) -> Result<Client, Fault> {
+    async fn client(&mut self) -> Result<Client, (Trouble, String)> {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }

@@ -25,6 +25,13 @@ pub(super) struct Delivery {
     pub(super) trouble: Option<(Trouble, String)>,
 }
 
+impl Delivery {
+    /// Nothing was sent, for this reason.
+    pub(super) fn blocked(trouble: (Trouble, String)) -> Delivery {
+        Delivery { trouble: Some(trouble), ..Delivery::default() }
+    }
+}
+
 /// A batch to send, oldest first.
 pub(super) type Batch<'a> = &'a [Arc<Interval>];
 
@@ -126,7 +133,7 @@ impl Outlet {
             Kind::Stdout(Ok(stdout)) => stdout.send(batch, writer).await,
             Kind::Stdout(Err(error)) => {
                 let words = format!("standard output cannot be written to: {error}");
-                Delivery { trouble: Some((Trouble::Unreachable, words)), ..Delivery::default() }
+                Delivery::blocked((Trouble::Unreachable, words))
             }
             Kind::Agent(agent) => agent.send(batch, writer).await,
             #[cfg(feature = "aws")]

@@ -8,7 +8,7 @@ use super::distribution::fit;
 use super::limits;
 use super::outlet::{Batch, Delivery};
 use super::parcel::{Entry, Fault, Ledger, Parcel};
-use crate::mirror::{Drop, Group, Interval, Point, Tally, Unit, Value};
+use crate::mirror::{Drop, Group, Interval, Point, Tally, Trouble, Unit, Value};
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_smithy_types::DateTime;
@@ -47,15 +47,11 @@ impl Put {
     /// Sends intervals until all are done with or something is in the way. `now` is in seconds since
     /// 1970.
     pub(super) async fn send(&mut self, batch: Batch<'_>, cluster: &str, now: i64) -> Delivery {
-        let mut delivery = Delivery::default();
         let client = match self.client().await {
             Ok(client) => client,
-            Err(Fault::NotTaken(trouble, why)) => {
-                delivery.trouble = Some((trouble, why));
-                return delivery;
-            }
-            Err(Fault::Unconfirmed(_) | Fault::Invalid(_)) => return delivery,
+            Err(trouble) => return Delivery::blocked(trouble),
         };
+        let mut delivery = Delivery::default();
         while delivery.settled < batch.len() {
             let mut parcel = Parcel::new(self.fill(&batch[delivery.settled..], cluster, now));
             while let Some(data) = parcel.next() {
@@ -76,7 +72,7 @@ impl Put {
         self.ledger.abandon(start)
     }
 
-    async fn client(&mut self) -> Result<Client, Fault> {
+    async fn client(&mut self) -> Result<Client, (Trouble, String)> {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }

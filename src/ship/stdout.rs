@@ -63,11 +63,10 @@ impl Stdout {
 
     /// Writes intervals until one cannot be written.
     pub(super) async fn send(&mut self, batch: Batch<'_>, writer: &mut Writer) -> Delivery {
-        let mut delivery = Delivery::default();
         if self.busy && self.answer().await.is_none() {
-            delivery.trouble = Some((Trouble::Unreachable, HANGS.into()));
-            return delivery;
+            return Delivery::blocked((Trouble::Unreachable, HANGS.into()));
         }
+        let mut delivery = Delivery::default();
         for interval in batch {
             self.buffer.clear();
             let mut tally = writer.write(interval, &mut self.buffer);
