@@ -12,6 +12,7 @@ use crate::mirror::{Noted, Standing};
 use crate::observe::Observe;
 use crate::promise::Promise;
 use crate::store::Store;
+use aws::Aws;
 use courier::{Courier, Shelf};
 use cut::Cutter;
 use cutting::{Cutting, Packer};
@@ -25,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 mod agent;
-#[cfg(feature = "aws")]
+#[cfg_attr(not(feature = "aws"), path = "ship/no_aws.rs")]
 mod aws;
 mod cost;
 mod courier;
@@ -86,6 +87,8 @@ pub async fn run(
     let Wires { promise, noted, note, mut ready, labelled, clock } = wires;
     let notebook = Arc::new(Notebook::new(note, noted));
     let (name_tx, cluster) = watch::channel(Err("it is still being asked for".to_owned()));
+    // Asked for nothing before an outlet or the cluster's name needs it.
+    let aws = Arc::new(Aws::new());
     let mut tasks = JoinSet::new();
     let mut shelves = Vec::new();
     for to in &plan.to {
@@ -93,7 +96,7 @@ pub async fn run(
         let shelf = Arc::new(Shelf::new(plan.queue));
         let courier = Courier {
             sink,
-            outlet: Outlet::new(to, &plan),
+            outlet: Outlet::new(to, &plan, &aws),
             shelf: Arc::clone(&shelf),
             promise: Arc::clone(&promise),
             notebook: Arc::clone(&notebook),
@@ -107,7 +110,8 @@ pub async fn run(
         tasks.spawn(courier.run(cancel.clone(), drain));
         shelves.push((sink, shelf));
     }
-    let naming = naming::name(plan.cluster.clone(), labelled, name_tx, clock, Arc::clone(&observe));
+    let naming =
+        naming::name(aws, plan.cluster.clone(), labelled, name_tx, clock, Arc::clone(&observe));
     let mut cutting = Cutting {
         packer: Packer::new(&plan),
         cutter: Cutter::new(plan.seconds()),

@@ -20,8 +20,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
@@ -40,30 +40,30 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Characters of what the other side says that are repeated.
 const WORDS: usize = 500;
 
-/// The SDK's configuration, once it is there.
+/// The SDK's configuration and HTTP client, once they are asked for: one for all of the mirror.
 #[derive(Debug)]
 pub(super) struct Aws {
-    http: SharedHttpClient,
+    http: OnceLock<SharedHttpClient>,
     config: OnceCell<SdkConfig>,
 }
 
 impl Aws {
     /// Nothing is read or asked for yet.
     pub(super) fn new() -> Aws {
-        Aws { http: http_client(), config: OnceCell::new() }
+        Aws { http: OnceLock::new(), config: OnceCell::new() }
     }
 
     /// This configuration instead of the environment's.
     #[cfg(test)]
     pub(super) fn fixed(config: SdkConfig) -> Aws {
-        let http = http_client();
-        let config = config.into_builder().http_client(http.clone()).build();
-        Aws { http, config: OnceCell::new_with(Some(config)) }
+        let aws = Aws::new();
+        let config = config.into_builder().http_client(aws.http()).build();
+        Aws { config: OnceCell::new_with(Some(config)), ..aws }
     }
 
     /// The HTTP client that all calls go through.
     pub(super) fn http(&self) -> SharedHttpClient {
-        self.http.clone()
+        self.http.get_or_init(http_client).clone()
     }
 
     /// Region, credentials' sources and endpoints by the SDK's chain. As long as no region is known, each
@@ -81,7 +81,7 @@ impl Aws {
             let credentials =
                 aws_config::identity::IdentityCache::lazy().load_timeout(CREDENTIALS).build();
             let config = aws_config::defaults(BehaviorVersion::latest())
-                .http_client(self.http.clone())
+                .http_client(self.http())
                 .retry_config(RetryConfig::disabled())
                 .timeout_config(timeouts)
                 .identity_cache(credentials)

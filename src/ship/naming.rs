@@ -2,6 +2,7 @@
 //! of this instance. Goes out: the name, once; until then why there is none. Never: a default: two clusters
 //! under one name are worse than none.
 
+use super::aws::Aws;
 use crate::clock::Clock;
 use crate::observe::Observe;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub(super) type Named = Result<Arc<str>, String>;
 
 /// Asks until it is known, and then waits for good.
 pub(super) async fn name(
+    aws: Arc<Aws>,
     given: Option<String>,
     mut labelled: watch::Receiver<Option<Arc<str>>>,
     named: watch::Sender<Named>,
@@ -29,7 +31,7 @@ pub(super) async fn name(
     let mut pause = FIRST_PAUSE;
     loop {
         let label = labelled.borrow_and_update().clone();
-        match ask(given.as_deref(), label.as_deref(), clock.now().unix as i64).await {
+        match ask(&aws, given.as_deref(), label.as_deref(), clock.now().unix as i64).await {
             Ok((name, from)) => {
                 observe.mirror_named(&name, &from);
                 named.send_modify(|now| *now = Ok(name.into()));
@@ -50,17 +52,18 @@ pub(super) async fn name(
 
 #[cfg(feature = "aws")]
 async fn ask(
+    aws: &Aws,
     given: Option<&str>,
     label: Option<&str>,
     now: i64,
 ) -> Result<(String, String), String> {
-    let aws = super::aws::Aws::new();
-    let known = super::identity::cluster(&aws, given, label, now).await;
+    let known = super::identity::cluster(aws, given, label, now).await;
     known.map(|known| (known.name, known.source.to_string())).map_err(|unknown| unknown.to_string())
 }
 
 #[cfg(not(feature = "aws"))]
 async fn ask(
+    _aws: &Aws,
     given: Option<&str>,
     label: Option<&str>,
     _now: i64,

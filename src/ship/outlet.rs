@@ -2,12 +2,13 @@
 //! name. Goes out: what became of them. Never: a retry of its own, a point sent twice.
 
 use super::agent::Agent;
+use super::aws::Aws;
 use super::cutting::Dialect;
 use super::emf::{EVENT_BYTES, Heading, STDOUT_EVENT_BYTES, Writer};
 use super::settings::{Plan, To};
 use super::stdout::Stdout;
 #[cfg(feature = "aws")]
-use super::{aws::Aws, logs::Logs, put::Put};
+use super::{logs::Logs, put::Put};
 use crate::mirror::{Interval, Tally, Trouble};
 use std::sync::Arc;
 
@@ -56,12 +57,12 @@ enum Kind {
 
 impl Outlet {
     /// Nothing is connected to yet.
-    pub(super) fn new(to: &To, plan: &Plan) -> Outlet {
+    pub(super) fn new(to: &To, plan: &Plan, aws: &Arc<Aws>) -> Outlet {
         let dialect = Dialect::of(to.sink(), plan.is_shard);
         let namespace = plan.namespace(dialect);
         let usual = if *to == To::Stdout { STDOUT_EVENT_BYTES } else { EVENT_BYTES };
-        #[cfg(feature = "aws")]
-        let aws = || Arc::new(Aws::new());
+        #[cfg(not(feature = "aws"))]
+        let _not_there = aws;
         let kind = match to {
             To::Stdout => Kind::Stdout(Stdout::new()),
             To::Agent(at) => {
@@ -69,11 +70,11 @@ impl Outlet {
                 Kind::Agent(Agent::new(host, port))
             }
             #[cfg(feature = "aws")]
-            To::Put => Kind::Put(Put::new(aws(), namespace.clone(), dialect.dimension())),
+            To::Put => Kind::Put(Put::new(Arc::clone(aws), namespace.clone(), dialect.dimension())),
             #[cfg(feature = "aws")]
             To::Logs { group, stream } => {
                 let days = plan.retention_days;
-                let logs = Logs::new(aws(), group.clone(), stream.clone(), days);
+                let logs = Logs::new(Arc::clone(aws), group.clone(), stream.clone(), days);
                 Kind::Logs(logs, group.clone())
             }
             // No flag leads here: they are refused when they are read.
