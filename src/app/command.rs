@@ -57,7 +57,7 @@ pub fn catalog() -> String {
     reference::markdown(&own)
 }
 
-/// The service without its server: it ends once it can say what it would send.
+/// The service, which listens as usual, but it ends once it can say what the mirror would send.
 fn preview(service: config::Service, matches: &ArgMatches) -> ExitCode {
     let given = matches.subcommand_matches("mirror").unwrap_or(matches);
     match resolve(service, given) {

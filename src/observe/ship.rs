@@ -3,7 +3,7 @@
 //! line for each interval that was sent.
 
 use super::limit::Limiter;
-use super::{Observe, gauge, registered};
+use super::{Observe, counters, gauge, registered};
 use crate::mirror::{Drop, Sink, Standing, State, Tally, Trouble};
 use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use std::collections::BTreeMap;
@@ -43,8 +43,8 @@ pub struct Board {
     pub outlets: BTreeMap<Sink, Standing>,
 }
 
-fn vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+fn by_reason(registry: &Registry, name: &str, help: &str) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), &["outlet", "reason"]))
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
@@ -64,29 +64,27 @@ impl Metrics {
                 "1 for the state that an outlet of the CloudWatch mirror is in: off, waiting (nothing to send yet), leading (it sends), following (another process sends), refused (it would send but cannot).",
                 &["outlet", "state"],
             ),
-            sent: vec(
+            sent: counters(
                 registry,
                 "vpccni_exporter_mirror_points_total",
                 "Points that an outlet took; standard output and agents acknowledge nothing.",
-                &["outlet"],
+                "outlet",
             ),
-            unconfirmed: vec(
+            unconfirmed: counters(
                 registry,
                 "vpccni_exporter_mirror_points_unconfirmed_total",
                 "Points that were sent and never answered for: they may have arrived, and are not sent again.",
-                &["outlet"],
+                "outlet",
             ),
-            dropped: vec(
+            dropped: by_reason(
                 registry,
                 "vpccni_exporter_mirror_points_dropped_total",
                 "Points that were not sent, by reason.",
-                &["outlet", "reason"],
             ),
-            failures: vec(
+            failures: by_reason(
                 registry,
                 "vpccni_exporter_mirror_failures_total",
                 "Tries to send that failed, by reason; each is made again.",
-                &["outlet", "reason"],
             ),
             waiting: gauges(
                 registry,
@@ -127,8 +125,8 @@ impl Metrics {
             board: Mutex::default(),
         };
         for sink in Sink::ALL.map(Sink::as_str) {
-            for counters in [&metrics.sent, &metrics.unconfirmed] {
-                counters.with_label_values(&[sink]);
+            for counted in [&metrics.sent, &metrics.unconfirmed] {
+                counted.with_label_values(&[sink]);
             }
             for gauges in [&metrics.waiting, &metrics.waiting_bytes] {
                 gauges.with_label_values(&[sink]);

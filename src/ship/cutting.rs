@@ -52,16 +52,26 @@ impl Dialect {
 
 /// What one interval sends, ready for the outlets.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) helper: Option<Arc<Interval>>,
-    pub(super) own: Option<Arc<Interval>>,
+pub(super) struct Packed {
+    helper: Option<Arc<Interval>>,
+    own: Option<Arc<Interval>>,
     /// Points over the cap.
     pub(super) over: u64,
     pub(super) billed: usize,
     pub(super) estimate: Estimate,
 }
 
-/// Makes parcels of views.
+impl Packed {
+    /// What is said in these names, if anybody wants it.
+    pub(super) fn of(&self, dialect: Dialect) -> Option<&Arc<Interval>> {
+        match dialect {
+            Dialect::Helper => self.helper.as_ref(),
+            Dialect::Own => self.own.as_ref(),
+        }
+    }
+}
+
+/// Makes points of views.
 #[derive(Debug)]
 pub(super) struct Packer {
     sinks: Vec<Sink>,
@@ -76,9 +86,8 @@ pub(super) struct Packer {
 
 impl Packer {
     pub(super) fn new(plan: &Plan) -> Packer {
-        let namespace = plan.namespace(Dialect::Own);
         let scratch = Writer::new(&Heading {
-            namespace,
+            namespace: plan.namespace(Dialect::Own),
             cluster: (Dialect::Own.dimension().to_owned(), "a-cluster-of-mine".to_owned()),
             log_group: "/aws/eks/a-cluster-of-mine".to_owned(),
             log_stream: None,
@@ -95,7 +104,7 @@ impl Packer {
         }
     }
 
-    pub(super) fn pack(&mut self, cut: &Cut) -> Parcel {
+    pub(super) fn pack(&mut self, cut: &Cut) -> Packed {
         let mut over = 0;
         let mut of = |dialect: Dialect, sinks: &[Sink], cap: &mut Cap| {
             let wanted = sinks.iter().any(|sink| Dialect::of(*sink, self.is_shard) == dialect);
@@ -113,20 +122,16 @@ impl Packer {
         // The helper's names first: they are the ones that alarms know.
         let helper = of(Dialect::Helper, &self.sinks, &mut self.cap);
         let own = of(Dialect::Own, &self.sinks, &mut self.cap);
-        let traffic = self.traffic(helper.as_deref(), own.as_deref());
         let billed = self.cap.billed();
-        let estimate = Estimate::of(billed, traffic, self.seconds);
-        Parcel { helper, own, over, billed, estimate }
+        let mut packed = Packed { helper, own, over, billed, estimate: Estimate::default() };
+        packed.estimate = Estimate::of(billed, self.traffic(&packed), self.seconds);
+        packed
     }
 
-    fn traffic(&mut self, helper: Option<&Interval>, own: Option<&Interval>) -> Traffic {
+    fn traffic(&mut self, packed: &Packed) -> Traffic {
         let mut traffic = Traffic::default();
         for sink in &self.sinks {
-            let interval = match Dialect::of(*sink, self.is_shard) {
-                Dialect::Helper => helper,
-                Dialect::Own => own,
-            };
-            let Some(interval) = interval else { continue };
+            let Some(interval) = packed.of(Dialect::of(*sink, self.is_shard)) else { continue };
             if *sink == Sink::Put {
                 traffic.requests += interval.points().div_ceil(limits::PUT_METRICS) as u64;
             } else {
@@ -163,27 +168,23 @@ impl Cutting {
             if !cut.covered {
                 continue;
             }
-            let parcel = self.packer.pack(&cut);
-            if parcel.over > 0 {
-                self.observe.mirror_capped(self.most_billed, parcel.over);
+            let packed = self.packer.pack(&cut);
+            if packed.over > 0 {
+                self.observe.mirror_capped(self.most_billed, packed.over);
             }
-            let words = parcel.estimate.to_string();
-            self.observe.mirror_costs(parcel.billed, parcel.estimate.total(), &words, first);
+            let words = packed.estimate.to_string();
+            self.observe.mirror_costs(packed.billed, packed.estimate.total(), &words, first);
             first = false;
             for (sink, shelf) in &self.shelves {
-                let dialect = Dialect::of(*sink, self.is_shard);
-                let interval = match dialect {
-                    Dialect::Helper => &parcel.helper,
-                    Dialect::Own => &parcel.own,
-                };
-                let Some(interval) = interval else { continue };
-                shelf.put(Arc::clone(interval));
+                if let Some(interval) = packed.of(Dialect::of(*sink, self.is_shard)) {
+                    shelf.put(Arc::clone(interval));
+                }
             }
-            if parcel.over > 0 {
+            if packed.over > 0 {
                 // Counted once, for the outlet that the last ones were for.
                 let sink = self.shelves.last().map_or(Sink::Put, |(sink, _)| *sink);
                 let mut tally = Tally::default();
-                tally.drop(Drop::Cap, parcel.over);
+                tally.drop(Drop::Cap, packed.over);
                 self.observe.mirror_points(sink, &tally);
             }
         }

@@ -25,19 +25,14 @@ pub(super) const PER_NODE: [PerNode; 3] = [
 ];
 
 /// In the place of the histogram of that name.
-pub(super) const UTILIZATION: PerNode =
-    PerNode { name: "vpccni_cluster_node_ip_utilization", unit: Unit::None, value: ratio };
+pub(super) const UTILIZATION: &str = "vpccni_cluster_node_ip_utilization";
 
 /// The one of our node families that may be mirrored.
 pub(super) const NODE_SUCCESS: &str = "vpccni_node_scrape_success";
 
-fn ratio(node: &NodeView) -> Option<f64> {
-    let (assigned, max) = (node.assigned()?, node.max()?);
-    (max > 0.0).then(|| assigned / max)
-}
-
 fn percent(node: &NodeView) -> Option<f64> {
-    ratio(node).map(|ratio| ratio * 100.0)
+    let (assigned, max) = (node.assigned()?, node.max()?);
+    (max > 0.0).then(|| assigned / max * 100.0)
 }
 
 /// Names that `--mirror.node-metrics` may list: ipamd's gauges that count something, and whether a node

@@ -3,7 +3,7 @@
 
 use super::cut::Cutter;
 use super::cutting::{self, Dialect, Packer};
-use super::emf::{EVENT_BYTES, Heading, STDOUT_EVENT_BYTES, Writer};
+use super::emf::Writer;
 use super::settings::{Plan, To};
 use crate::clock::Clock;
 use crate::mirror::{Interval, Sink, Value};
@@ -30,16 +30,12 @@ pub async fn interval(
             break cut;
         }
     };
-    let parcel = packer.pack(&cut);
+    let packed = packer.pack(&cut);
     let name = plan.cluster.as_deref().unwrap_or("(the name that labels or tags tell)");
     let mut out = String::new();
     for to in &plan.to {
         let dialect = Dialect::of(to.sink(), plan.is_shard);
-        let interval = match dialect {
-            Dialect::Helper => &parcel.helper,
-            Dialect::Own => &parcel.own,
-        };
-        let Some(interval) = interval else { continue };
+        let Some(interval) = packed.of(dialect) else { continue };
         let text = if to.sink() == Sink::Put {
             requests(interval, &plan.namespace(dialect), dialect.dimension(), name)
         } else {
@@ -47,27 +43,16 @@ pub async fn interval(
         };
         out.push_str(&text);
     }
-    let billed = parcel.billed;
+    let billed = packed.billed;
     out.push_str(&format!(
         "\n{billed} metrics billed (--mirror.max-billed-metrics={}), {} left out: {}\n",
-        plan.most_billed, parcel.over, parcel.estimate
+        plan.most_billed, packed.over, packed.estimate
     ));
     Some(out)
 }
 
 fn events(interval: &Interval, plan: &Plan, to: &To, cluster: &str) -> String {
-    let usual = if *to == To::Stdout { STDOUT_EVENT_BYTES } else { EVENT_BYTES };
-    let log_group = match to {
-        To::Logs { group, .. } => group.clone(),
-        _ => format!("/vpc-cni-exporter/{cluster}"),
-    };
-    let mut writer = Writer::new(&Heading {
-        namespace: plan.namespace(Dialect::Own),
-        cluster: (Dialect::Own.dimension().to_owned(), cluster.to_owned()),
-        log_group,
-        log_stream: None,
-        max_event_bytes: plan.max_event_bytes.unwrap_or(usual),
-    });
+    let mut writer = Writer::new(&plan.heading(to, cluster));
     let mut out = Vec::new();
     writer.write(interval, &mut out);
     String::from_utf8(out).unwrap_or_default()

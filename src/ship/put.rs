@@ -4,10 +4,9 @@
 //! twice, a request tried again by itself.
 
 use super::aws::{self, Aws, Begun, Right};
-use super::distribution::fit;
-use super::limits;
 use super::outlet::{Batch, Delivery};
 use super::parcel::{Entry, Fault, Ledger, Parcel};
+use super::{distribution, limits};
 use crate::mirror::{Drop, Group, Interval, Point, Tally, Trouble, Unit, Value};
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
@@ -171,14 +170,9 @@ fn datum(point: &Point, dimensions: &[Dimension], start: i64) -> Result<MetricDa
         .unit(unit(point.unit));
     match &point.value {
         Value::Number(number) => Ok(datum.value(limits::number(*number)?).build()),
-        Value::Distribution(distribution) => {
-            if distribution.values.is_empty() {
-                return Err(Drop::Value);
-            }
-            for &value in &distribution.values {
-                limits::number(value)?;
-            }
-            let fitted = fit(distribution, limits::PUT_VALUES);
+        Value::Distribution(values) => {
+            distribution::check(values)?;
+            let fitted = distribution::fit(values, limits::PUT_VALUES);
             let counts = fitted.counts.iter().map(|&n| f64::from(n)).collect();
             Ok(datum.set_values(Some(fitted.values.to_vec())).set_counts(Some(counts)).build())
         }

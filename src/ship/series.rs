@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::distribution;
-use super::names::{self, PerNode};
+use super::names;
 
 /// Labels without which a figure's values must not be added up, or say nothing when they are.
 const ALWAYS: [&str; 2] = ["ip_family", "state"];
@@ -65,17 +65,21 @@ pub(super) fn helper(view: &View) -> Vec<Group> {
     let of_nodes = names::PER_NODE.iter().filter_map(|per_node| {
         let nodes = standing(view).filter(|(node, _)| node.ipv6 == ipv6);
         let values = nodes.filter_map(|(node, _)| (per_node.value)(node));
-        distribution_of(per_node, values)
+        distribution_of(per_node.name, per_node.unit, values)
     });
     points.extend(of_nodes);
     vec![Group { dimensions: Box::default(), points }]
 }
 
-fn distribution_of(per_node: &PerNode, values: impl Iterator<Item = f64>) -> Option<Point> {
+fn distribution_of(
+    name: &'static str,
+    unit: Unit,
+    values: impl Iterator<Item = f64>,
+) -> Option<Point> {
     let value = distribution::collect(values.filter(|value| Total::takes(*value)));
     (!value.values.is_empty()).then_some(Point {
-        name: Cow::Borrowed(per_node.name),
-        unit: per_node.unit,
+        name: Cow::Borrowed(name),
+        unit,
         value: Value::Distribution(value),
     })
 }
@@ -116,7 +120,7 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
     for figure in &figures {
         let labels = figure.samples.first().map_or(&[][..], |sample| &sample.labels);
         let says_nothing = figure.name.contains(BY) && !labels.iter().any(|(l, _)| is_kept(l));
-        if says_nothing || figure.name == names::UTILIZATION.name {
+        if says_nothing || figure.name == names::UTILIZATION {
             continue;
         }
         for (suffix, dimensions, value) in summed(figure, is_kept) {
@@ -140,7 +144,7 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
     }
     let ratios = standing(view).filter_map(|(node, _)| aggregate::ipv4_addresses(node));
     let ratios = ratios.map(|(assigned, max)| assigned / max);
-    if let Some(point) = distribution_of(&names::UTILIZATION, ratios) {
+    if let Some(point) = distribution_of(names::UTILIZATION, Unit::None, ratios) {
         groups.entry(Vec::new()).or_default().push(point);
     }
     let group = |(dimensions, points): (Labels, Vec<Point>)| Group {

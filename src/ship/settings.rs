@@ -3,6 +3,7 @@
 //! later.
 
 use super::cutting::Dialect;
+use super::emf::{EVENT_BYTES, Heading, STDOUT_EVENT_BYTES};
 use super::limits;
 use super::names;
 use crate::mirror::Sink;
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 /// Where the CloudWatch agent listens by default.
 const AGENT_PORT: u16 = 25888;
+
+/// Where events go that name no group: this, and the cluster's name.
+const LOG_GROUP: &str = "/vpc-cni-exporter/";
 
 /// Dimensions that a metric may have besides the cluster's.
 const MOST_LABELS: usize = limits::DIMENSIONS - 1;
@@ -207,10 +211,10 @@ fn node_metric(text: &str) -> Result<String, String> {
 
 fn event_bytes(text: &str) -> Result<usize, String> {
     let size = units::bytes(text)?;
-    if (1024..=super::emf::EVENT_BYTES).contains(&size) {
+    if (1024..=EVENT_BYTES).contains(&size) {
         Ok(size)
     } else {
-        Err(format!("1KiB to {} bytes are allowed", super::emf::EVENT_BYTES))
+        Err(format!("1KiB to {} bytes are allowed", EVENT_BYTES))
     }
 }
 
@@ -244,6 +248,23 @@ impl Plan {
     /// The namespace of points with these names.
     pub(super) fn namespace(&self, dialect: Dialect) -> String {
         self.namespace.clone().unwrap_or_else(|| dialect.namespace().to_owned())
+    }
+
+    /// What an outlet's events have in common.
+    pub(super) fn heading(&self, to: &To, cluster: &str) -> Heading {
+        let dialect = Dialect::of(to.sink(), self.is_shard);
+        let usual = if *to == To::Stdout { STDOUT_EVENT_BYTES } else { EVENT_BYTES };
+        let log_group = match to {
+            To::Logs { group, .. } => group.clone(),
+            _ => format!("{LOG_GROUP}{cluster}"),
+        };
+        Heading {
+            namespace: self.namespace(dialect),
+            cluster: (dialect.dimension().to_owned(), cluster.to_owned()),
+            log_group,
+            log_stream: None,
+            max_event_bytes: self.max_event_bytes.unwrap_or(usual),
+        }
     }
 
     /// Seconds of an interval.
