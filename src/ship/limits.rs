@@ -21,8 +21,10 @@ pub(crate) const PUT_VALUES: usize = 150;
 /// Metrics in a request of PutMetricData.
 pub(crate) const PUT_METRICS: usize = 1000;
 /// Bytes of a request of PutMetricData, before compression.
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "of AWS's API"))]
 pub(crate) const PUT_BYTES: usize = 1_000_000;
 /// Seconds for which a point may be late: two weeks.
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "of AWS's API"))]
 pub(crate) const OLDEST_SECONDS: i64 = 14 * 86_400;
 
 /// What `--mirror.logs.retention-days` may be: CloudWatch's closed list.

@@ -238,6 +238,7 @@ pub struct Plan {
     pub(super) most_billed: usize,
     pub(super) queue: usize,
     pub(super) max_event_bytes: Option<usize>,
+    #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "of AWS's API"))]
     pub(super) retention_days: u16,
     pub(super) cluster: Option<String>,
     /// One of several: the helper's names are the whole cluster's, and not sent.
