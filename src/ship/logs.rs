@@ -37,7 +37,6 @@ const FLAG: &str = "--mirror.to";
 #[derive(Debug)]
 pub(super) struct Logs {
     aws: Arc<Aws>,
-    client: Option<Client>,
     group: String,
     stream: String,
     /// For a group that we create.
@@ -63,17 +62,7 @@ impl Logs {
         let right = Right { action: "logs:PutLogEvents", hint, shared: SHARED, flag: FLAG };
         let (ledger, warning) = (Ledger::default(), None);
         let retention_due = false;
-        Logs {
-            aws,
-            client: None,
-            group,
-            stream,
-            retention_days,
-            retention_due,
-            warning,
-            right,
-            ledger,
-        }
+        Logs { aws, group, stream, retention_days, retention_due, warning, right, ledger }
     }
 
     /// Sends intervals until all are done with or something is in the way. `now` is in seconds since
@@ -84,8 +73,9 @@ impl Logs {
         now: i64,
         encode: Encode<'_>,
     ) -> Delivery {
-        let client = match self.client().await {
-            Ok(client) => client,
+        // One for each batch: connections and credentials are kept below it.
+        let client = match self.aws.config().await {
+            Ok(config) => Client::new(config),
             Err(trouble) => return Delivery::blocked(trouble),
         };
         let mut delivery = Delivery::default();
@@ -120,14 +110,6 @@ impl Logs {
     /// What the operator should know though events arrive; once.
     pub(super) fn warning(&mut self) -> Option<String> {
         self.warning.take()
-    }
-
-    async fn client(&mut self) -> Result<Client, (Trouble, String)> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let client = Client::new(self.aws.config().await?);
-        Ok(self.client.insert(client).clone())
     }
 
     /// One request, after the group and stream are made where they are missing.

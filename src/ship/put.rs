@@ -7,7 +7,7 @@ use super::aws::{self, Aws, Begun, Right};
 use super::outlet::{Batch, Delivery};
 use super::parcel::{Entry, Fault, Ledger, Parcel};
 use super::{distribution, limits};
-use crate::mirror::{Drop, Group, Interval, Point, Tally, Trouble, Unit, Value};
+use crate::mirror::{Drop, Group, Interval, Point, Tally, Unit, Value};
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_smithy_types::DateTime;
@@ -22,7 +22,6 @@ const NUMBER: usize = 9;
 #[derive(Debug)]
 pub(super) struct Put {
     aws: Arc<Aws>,
-    client: Option<Client>,
     namespace: String,
     /// The one that holds the cluster's name.
     dimension: &'static str,
@@ -40,14 +39,15 @@ impl Put {
         let flag = "--mirror.namespace";
         let right =
             Right { action: "cloudwatch:PutMetricData", hint, shared: &["Namespace"], flag };
-        Put { aws, client: None, namespace, dimension, right, ledger: Ledger::default() }
+        Put { aws, namespace, dimension, right, ledger: Ledger::default() }
     }
 
     /// Sends intervals until all are done with or something is in the way. `now` is in seconds since
     /// 1970.
     pub(super) async fn send(&mut self, batch: Batch<'_>, cluster: &str, now: i64) -> Delivery {
-        let client = match self.client().await {
-            Ok(client) => client,
+        // One for each batch: connections and credentials are kept below it.
+        let client = match self.aws.config().await {
+            Ok(config) => Client::new(config),
             Err(trouble) => return Delivery::blocked(trouble),
         };
         let mut delivery = Delivery::default();
@@ -69,14 +69,6 @@ impl Put {
     /// What became already of points of an interval that leaves the queue unsent.
     pub(super) fn abandon(&mut self, start: i64) -> Tally {
         self.ledger.abandon(start)
-    }
-
-    async fn client(&mut self) -> Result<Client, (Trouble, String)> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let client = Client::new(self.aws.config().await?);
-        Ok(self.client.insert(client).clone())
     }
 
     async fn request(&self, client: &Client, data: Vec<MetricDatum>) -> Result<(), Fault> {
