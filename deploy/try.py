@@ -6,9 +6,13 @@
     deploy/try.py --nodes 500 -- --scrape.interval=10s
 
 What comes after -- are flags of the service. The fleet's nodes stand at the API server as Nodes and as
-running pods of aws-node, and follow the fleet. Needs Linux (each node has a loopback address of its own)
-and nothing but Python's standard library. Never: anything outside of loopback, a file outside of its own
-temporary folder.
+running pods of aws-node, and follow the fleet. To compare figures with the truth let the story stand still:
+POST /pause to the truth's address, wait for one scrape interval; /resume goes on. --discover.route=proxy does
+not work here: the API server connects to no loopback address for others.
+
+Needs Linux (each node has a loopback address of its own) and nothing but Python's standard library. Never:
+anything outside of loopback, a file outside of its own folder and the API server's, both in the system's
+temporary folder and gone with them.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import socket
 import ssl
@@ -58,16 +63,24 @@ class Api:
 
     def ask(self, method, path, body=None, content="application/json", fine=()):
         """The object that is answered; a refusal ends the script, but for codes that are fine."""
-        if not hasattr(self.own, "connection"):
-            self.own.connection = http.client.HTTPSConnection(self.address, context=self.tls, timeout=30)
         body = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content}
-        self.own.connection.request(method, path, body, headers)
-        answer = self.own.connection.getresponse()
-        text = answer.read()
+        try:
+            answer, text = self.send(method, path, body, headers)
+        except (http.client.HTTPException, OSError):
+            # A connection that was idle may have been closed; a new one has not.
+            self.own.connection = None
+            answer, text = self.send(method, path, body, headers)
         if answer.status >= 300 and answer.status not in fine:
             raise SystemExit(f"{method} {path}: {answer.status} {text.decode()}")
         return json.loads(text)
+
+    def send(self, method, path, body, headers):
+        if getattr(self.own, "connection", None) is None:
+            self.own.connection = http.client.HTTPSConnection(self.address, context=self.tls, timeout=30)
+        self.own.connection.request(method, path, body, headers)
+        answer = self.own.connection.getresponse()
+        return answer, answer.read()
 
     def apply(self, manifest):
         """As kubectl apply --server-side does; the API server itself reads the YAML."""
@@ -203,7 +216,7 @@ def main():
     parser.add_argument("flags", nargs="*", help="of the service")
     asked = parser.parse_args()
     if not os.access(asked.program, os.X_OK):
-        raise SystemExit(f"no {asked.program}: cargo build --release")
+        raise SystemExit(f"no {asked.program}: cargo build --release, with the same CARGO_TARGET_DIR if one is set, or see --program")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as name:
@@ -223,7 +236,9 @@ def main():
 
         kubeconfig = credentials(api, ready, folder)
         own = [flag for flag in ["--web.listen-address=127.0.0.1:0", "--lead.election=on"] if not any(given.startswith(flag.split("=")[0]) for given in asked.flags)]
-        service = start([asked.program, "--discover.kubernetes=on", f"--kube.config={kubeconfig}", *own, *asked.flags], stderr=subprocess.PIPE)
+        command = [asked.program, "--discover.kubernetes=on", f"--kube.config={kubeconfig}", *own, *asked.flags]
+        print(f"service  {shlex.join(command)}")
+        service = start(command, stderr=subprocess.PIPE)
         web = wait_for(service, r"listening for HTTP.*address=\"?([0-9.:]+)", service.stderr)
         print(f"figures  http://{web}/metrics?scope=cluster")
         print(f"nodes    http://{web}/api/v1/nodes")

@@ -7,6 +7,7 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::kubernetes::Connection;
 use crate::model::{Route, Targets};
 use crate::observe::Observe;
 use crate::render::detail::Detail;
@@ -101,7 +102,9 @@ impl Service {
             ..
         } = config;
         let client = if config.kubernetes || config.election {
-            Some(service.kube.client(config.in_cluster).await?)
+            let Connection { client, url, from } = service.kube.connect(config.in_cluster).await?;
+            observe.api_server(&url, &from, client.default_namespace());
+            Some(client)
         } else {
             None
         };
@@ -116,7 +119,7 @@ impl Service {
             bound: bound.address(),
             shard,
         };
-        let Elect { promise, leading, ready, task: mut electing } = Elect::start(
+        let Elect { promise, leading, ready, note, noted, task: mut electing } = Elect::start(
             client.filter(|_| config.election),
             service.lead,
             myself,
@@ -140,16 +143,19 @@ impl Service {
             Arc::clone(&detail),
             Arc::clone(&promise),
         );
+        let (targets_tx, targets) = watch::channel(Arc::new(Targets::default()));
         let mirroring = Mirroring {
             plan: mirror,
             store: Arc::clone(&store),
             promise: Arc::clone(&promise),
+            noted,
+            note,
             ready: ready.subscribe(),
+            targets: targets.clone(),
             clock,
             observe: Arc::clone(&observe),
             drain: service.web.shutdown_timeout,
         };
-        let (targets_tx, targets) = watch::channel(Arc::new(Targets::default()));
         let (rounds_tx, rounds) = watch::channel(Rounds::default());
 
         let publisher = Publisher {

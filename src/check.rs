@@ -32,6 +32,8 @@ pub struct Report {
     pub repaired: Vec<String>,
     /// Rows that were added to another row, such as those of single addresses. Text only.
     pub folded: usize,
+    /// Why a scrape of a node refuses the page all the same. Text only.
+    pub refused: Option<String>,
 }
 
 /// Reads the page and answers with the report in words, or with `line:column: reason`.
@@ -46,6 +48,7 @@ pub fn report(input: &[u8], format: Format) -> Result<Report, String> {
             let (mut report, declared) = text(input).map_err(|error| error.to_string())?;
             let page = PageReader::new(&Settings::default()).read(input)?;
             report.folded = page.kept - page.rows;
+            report.refused = page.refusal();
             report.repaired = repaired(&declared);
             Ok(report)
         }
@@ -80,7 +83,11 @@ impl fmt::Display for Report {
         for sentence in &self.repaired {
             writeln!(f, "  {sentence}")?;
         }
-        writeln!(f, "rows folded: {}", self.folded)
+        writeln!(f, "rows folded: {}", self.folded)?;
+        match &self.refused {
+            Some(why) => writeln!(f, "as a node's page it is refused: {why}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -176,6 +183,14 @@ mod tests {
             "families: 2\n  gauge: 1\n  untyped: 1\nsamples: 3\ntypes repaired: 1\n  \
              awscni_add_ip_req_count: gauge, read as counter\nrows folded: 1\n"
         );
+    }
+
+    #[test]
+    fn a_page_that_is_none_of_ipamds_is_read_and_the_report_says_that_a_scrape_refuses_it() {
+        for page in [&b""[..], b"up 1\n"] {
+            let said = check(page, Format::Text).unwrap();
+            assert!(said.contains("refused: none of the"), "{said}");
+        }
     }
 
     #[test]

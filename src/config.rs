@@ -411,7 +411,10 @@ pub fn read(
             without_environment().try_get_matches_from(&args)
         }
         _ => {
-            Cli::command().try_get_matches_from(&args).map_err(|error| with_variable(error, &args))
+            let set = |name: &OsStr| std::env::var_os(name).is_none_or(|value| !value.is_empty());
+            with_variables(set)
+                .try_get_matches_from(&args)
+                .map_err(|error| with_variable(error, &args))
         }
     }?;
     Ok((Cli::from_arg_matches(&matches)?, matches))
@@ -427,9 +430,31 @@ pub fn read_words(words: &[OsString]) -> Result<Service, clap::Error> {
 }
 
 fn without_environment() -> clap::Command {
+    with_variables(|_| false)
+}
+
+/// With those variables alone: an empty one counts as unset, as templates write it.
+fn with_variables(counts: impl Fn(&OsStr) -> bool) -> clap::Command {
     /// No variable can have this name; clap takes none away.
     const NONE: &str = "=";
-    Cli::command().mut_args(|arg| if arg.get_env().is_some() { arg.env(NONE) } else { arg })
+    Cli::command().mut_args(|arg| match arg.get_env() {
+        Some(name) if !counts(name) => arg.env(NONE),
+        _ => arg,
+    })
+}
+
+/// What the start should warn of: variables that look like ours and are not, as by a slip of the pen.
+pub fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let command = Cli::command();
+    let ours: Vec<&OsStr> = command.get_arguments().filter_map(clap::Arg::get_env).collect();
+    let mut warnings: Vec<String> = names
+        .filter(|name| !ours.contains(&name.as_os_str()))
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.starts_with("VPCCNI_"))
+        .map(|name| format!("the variable {name} is not known and changes nothing; see --help"))
+        .collect();
+    warnings.sort();
+    warnings
 }
 
 /// Clap names the flag alone, even where its value is that of the variable.

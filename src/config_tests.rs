@@ -154,6 +154,14 @@ fn a_value_of_a_variable_is_refused_with_flag_and_variable() {
 }
 
 #[test]
+fn variables_that_look_like_ours_and_are_not_are_told() {
+    let names = ["VPCCNI_SCRAPE_INTERVALL", "VPCCNI_SCRAPE_INTERVAL", "PATH", "VPCCNI_A"];
+    let told = unknown_variables(names.into_iter().map(OsString::from));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("VPCCNI_A ") && told[1].contains("VPCCNI_SCRAPE_INTERVALL "));
+}
+
+#[test]
 fn wrong_flags_name_flag_value_and_what_is_allowed() {
     for (flag, value) in [
         ("--scrape.interval", "30"),

@@ -74,7 +74,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     say(&format!("nodes    http://{address}/api/v1/nodes"))?;
     say(&format!("all      http://{address}/"))?;
     if let Some(truth) = fleet.truth_address() {
-        say(&format!("truth    http://{truth}/truth (what the fleet knows of itself)"))?;
+        say(&format!(
+            "truth    http://{truth}/truth (what the fleet knows of itself; POST /pause stands still, /resume goes on)"
+        ))?;
     }
     say("an hour passes in a minute; Ctrl-C ends it")?;
     let mut running = std::pin::pin!(service.run(stop));

@@ -242,6 +242,7 @@ struct Found {
     /// What has not been read well yet: until then the targets are not all of them.
     unread: Vec<String>,
     note: Option<String>,
+    cluster: Option<Arc<str>>,
 }
 
 /// Publishes the targets until it is cancelled. `fixed` are [`static_targets`]; `cluster` is the API
@@ -288,6 +289,7 @@ pub async fn run(
             synced: unread.is_empty(),
             unread,
             note: from_cluster.note.clone(),
+            cluster: from_cluster.cluster.clone(),
         };
         targets.send_if_modified(|current| {
             let changed = **current != next;

@@ -8,6 +8,7 @@
 //! serving of data. *Stopping*: the Lease is released, so that the next holder need not wait.
 
 use crate::clock::Clock;
+use crate::mirror::{Note, Noted};
 use crate::observe::Observe;
 use crate::observe::lead::Answer;
 use crate::promise::Promise;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use term::{Step, Term};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 mod knock;
@@ -42,6 +43,9 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Of the time between two attempts, the share that is left to chance.
 const JITTER: f64 = 0.1;
+
+/// After how long a note is written again that somebody else's writing spoiled.
+const NOTE_AGAIN: Duration = Duration::from_millis(100);
 
 /// Attempts in a row that somebody else's writing spoiled, before it is told.
 const CONFLICTS_TOLD: u32 = 3;
@@ -123,6 +127,15 @@ pub struct Candidate {
     pub shard: (u32, u32),
 }
 
+/// What the holder's mirror leaves to its successor, in the Lease.
+#[derive(Debug)]
+pub struct Notes {
+    /// What is to stand there.
+    pub note: watch::Receiver<Note>,
+    /// What does.
+    pub noted: watch::Sender<Noted>,
+}
+
 /// What the election tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leading {
@@ -134,6 +147,7 @@ pub struct Leading {
 
 struct Elector {
     candidate: Candidate,
+    notes: Notes,
     client: Client,
     term: Term,
     promise: Arc<Promise>,
@@ -159,6 +173,7 @@ pub async fn run(
     settings: Settings,
     client: kube::Client,
     candidate: Candidate,
+    notes: Notes,
     promise: Arc<Promise>,
     ready: watch::Receiver<bool>,
     standing: watch::Sender<Leading>,
@@ -184,6 +199,7 @@ pub async fn run(
         term: Term::new(candidate.identity.clone(), candidate.pod.clone(), seconds),
         others: Others::new(candidate.shard, seconds),
         candidate,
+        notes,
         client,
         promise,
         clock,
@@ -194,6 +210,8 @@ pub async fn run(
         conflicts: 0,
         lapsed: false,
     };
+    let (form, candidate) = (&elector.client.form, &elector.candidate);
+    elector.observe.stands_for(&form.name, &candidate.identity, form.address.as_deref());
     elector.run(ready, settings.duration / ATTEMPTS, cancel).await;
 }
 
@@ -204,12 +222,24 @@ impl Elector {
         pause: Duration,
         cancel: CancellationToken,
     ) {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            ready = ready.wait_for(|ready| *ready) => if ready.is_err() { return },
+        let after_a_pause = || Instant::now() + pause.mul_f64(1.0 - JITTER * fastrand::f64());
+        loop {
+            let next = after_a_pause();
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.look() => {}
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                ready = ready.wait_for(|ready| *ready) => match ready {
+                    Ok(_) => break,
+                    Err(_) => return,
+                },
+                () = sleep_until(next) => {}
+            }
         }
         loop {
-            let next = Instant::now() + pause.mul_f64(1.0 - JITTER * fastrand::f64());
+            let next = after_a_pause();
             // What is under way when the end comes is dropped; the release reads everything anew.
             tokio::select! {
                 () = cancel.cancelled() => return self.release().await,
@@ -217,8 +247,72 @@ impl Elector {
             }
             tokio::select! {
                 () = cancel.cancelled() => return self.release().await,
-                () = sleep_until(next) => {}
+                () = self.take_notes(next) => {}
             }
+        }
+    }
+
+    /// Before there is anything to serve: a right that is missing is told with the others, not after the
+    /// first round.
+    async fn look(&mut self) {
+        let lease = &self.client.form.name;
+        let (answer, told) = match self.client.list().await {
+            Ok(_) => (Answer::Ok, None),
+            Err(Refusal(answer, words)) => (answer, Some(self.trouble(answer, &words))),
+        };
+        self.observe.lease_answered(answer, lease, told.as_deref().unwrap_or_default());
+        self.tell(told);
+    }
+
+    /// Until the next attempt, what the mirror has to note is written at once: it waits for that.
+    async fn take_notes(&mut self, next: Instant) {
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => return,
+                changed = self.notes.note.changed() => if changed.is_err() {
+                    // Nothing is mirrored.
+                    return sleep_until(next).await;
+                },
+            }
+            while self.has_note() && Instant::now() < next {
+                match self.write_note().await {
+                    // Somebody announced himself meanwhile, for example.
+                    Err(Refusal(Answer::Conflict, _)) => sleep(NOTE_AGAIN).await,
+                    // The next renewal carries it, too.
+                    Ok(()) | Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Whether there is a note of this term that does not stand in the Lease yet.
+    fn has_note(&self) -> bool {
+        let note = self.notes.note.borrow();
+        self.term.holds_lease()
+            && note.term == self.promise.term()
+            && note.text != self.notes.noted.borrow().written
+    }
+
+    async fn write_note(&mut self) -> Result<(), Refusal> {
+        let leases = self.client.list().await?;
+        let ours = leases.iter().find(|read| read.name == self.client.form.name);
+        let Some(read) = ours.filter(|read| read.record.holder == self.candidate.identity) else {
+            return Ok(());
+        };
+        let note = self.notes.note.borrow_and_update().text.clone();
+        self.client.note(read, &note).await?;
+        self.notes.noted.send_modify(|noted| noted.written = note);
+        Ok(())
+    }
+
+    /// What a write of the Lease says of the mirror. A predecessor's note stays until there is one of this
+    /// term: should this process end before, it holds for the next.
+    fn note(&self, begins: bool) -> String {
+        let note = self.notes.note.borrow();
+        if !begins && note.term == self.promise.term() {
+            note.text.clone()
+        } else {
+            self.notes.noted.borrow().read.clone()
         }
     }
 
@@ -244,8 +338,14 @@ impl Elector {
         let ours = leases.iter().find(|read| read.name == self.client.form.name);
         let mut step = self.term.step(ours.map(|read| &read.record), now);
         let others = self.others.look(&leases, &self.client.form.name, now);
-        if !matches!(step, Step::Renew { .. }) {
+        let renews = matches!(step, Step::Renew { .. });
+        if !renews {
             self.ended(ours, step, &leases);
+        }
+        // A Lease that is ours though we hold nothing was written by a request that seemed to fail.
+        let begins = !self.term.holds_lease();
+        if begins {
+            self.read_note(ours);
         }
         if step == Step::Ask
             && let Some(read) = ours
@@ -268,7 +368,8 @@ impl Elector {
         let identity = self.candidate.identity.clone();
         self.renewals += 1;
         let (unix, renewal) = (sent.unix, self.renewals);
-        let claim = Claim { holder: &identity, contended, unix, renewal };
+        let note = self.note(begins);
+        let claim = Claim { holder: &identity, contended, unix, renewal, note: &note };
         match (step, ours) {
             (Step::Create, _) => self.client.create(&claim).await?,
             (Step::Take | Step::Renew { .. }, Some(read)) => {
@@ -282,6 +383,7 @@ impl Elector {
         if !self.term.holds_lease() && !self.others_are_gone(&dead).await? {
             return Ok(());
         }
+        self.notes.noted.send_modify(|noted| noted.written = note);
         let (until, begins) = self.term.wrote(contended, sent.uptime);
         if begins {
             self.promise.begin(until);
@@ -295,6 +397,21 @@ impl Elector {
         }
         self.tell(None);
         Ok(())
+    }
+
+    /// What stands in the Lease while we do not lead. Where it is gone, we knew last what stood there.
+    fn read_note(&self, ours: Option<&Read>) {
+        self.notes.noted.send_if_modified(|noted| {
+            let written = std::mem::take(&mut noted.written);
+            let read = match ours {
+                Some(read) => read.note.clone(),
+                None if !written.is_empty() => written,
+                None => noted.read.clone(),
+            };
+            let changed = read != noted.read;
+            noted.read = read;
+            changed
+        });
     }
 
     /// Of Leases for another number of shards those that are dead; or in words why we stand by.
@@ -404,7 +521,8 @@ impl Elector {
         let Some(read) = ours.filter(|read| read.record.holder == self.candidate.identity) else {
             return;
         };
-        let claim = Claim { holder: "", contended: true, unix: self.clock.now().unix, renewal: 0 };
+        let unix = self.clock.now().unix;
+        let claim = Claim { holder: "", contended: true, unix, renewal: 0, note: &read.note };
         // Where it fails the Lease ends by itself.
         drop(self.client.replace(read, &claim).await);
     }

@@ -1,6 +1,6 @@
 //! Sets up the log: to standard error, as text or JSON. Comes in: level and format. Goes out: a
-//! subscriber for the whole process. Never: standard output, which belongs to subcommands; what libraries
-//! say of errors that they hand to us, and that `observe` tells of once.
+//! subscriber for the whole process. Never: standard output, which belongs to subcommands; below the level
+//! debug what libraries say of errors, as they hand them to us, and `observe` tells of each once.
 
 use crate::config::{LogFormat, LogLevel};
 use std::io::IsTerminal;
@@ -9,8 +9,12 @@ use tracing_subscriber::prelude::*;
 
 /// To be called once; a second call changes nothing.
 pub fn start(level: LogLevel, format: LogFormat) {
+    let of_libraries = match level {
+        LogLevel::Trace | LogLevel::Debug => LevelFilter::WARN,
+        LogLevel::Info | LogLevel::Warn | LogLevel::Error => LevelFilter::OFF,
+    };
     let ours = Targets::new()
-        .with_default(LevelFilter::ERROR)
+        .with_default(of_libraries)
         .with_target(env!("CARGO_CRATE_NAME"), level.level());
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level.level()))

@@ -299,11 +299,20 @@ pub struct Standing {
     pub last_success: Option<f64>,
 }
 
-/// What the holder of the Lease notes in it for its successor, as [`crate::lead`] passes it on.
+/// What is to stand in the Lease for whoever holds it next.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Note {
+    /// The term of whoever says so: in another one it is not true any more.
+    pub term: u64,
+    /// How far each outlet has come.
+    pub text: String,
+}
+
+/// What does stand there, as [`crate::lead`] passes it on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Noted {
     /// The note that this process wrote last.
     pub written: String,
-    /// The note that another process wrote last, as it was read.
+    /// The note that stood there when this process last did not lead: its predecessor's.
     pub read: String,
 }

@@ -1,6 +1,7 @@
 //! Plain data that the stages hand to each other: targets, outcomes, node states, moments.
 //! Never: a clock, a socket, a stage.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -226,6 +227,8 @@ pub struct Targets {
     pub unread: Vec<String>,
     /// What an operator should know of discovery besides, in words.
     pub note: Option<String>,
+    /// The cluster's name, where labels of Nodes tell it and agree.
+    pub cluster: Option<Arc<str>>,
 }
 
 /// How a scrape ended. The closed set behind the label `outcome`.
@@ -296,10 +299,16 @@ impl fmt::Display for Outcome {
 }
 
 /// A reason as it is kept and told: what a node sent may be quoted in it, at any length.
-pub fn short(reason: &str) -> &str {
+pub fn short(reason: &str) -> Cow<'_, str> {
     /// Two lines of a log.
     const LONGEST: usize = 300;
-    reason.get(..reason.floor_char_boundary(LONGEST)).unwrap_or(reason)
+    if reason.len() <= LONGEST {
+        return reason.into();
+    }
+    let cut = reason.get(..reason.floor_char_boundary(LONGEST)).unwrap_or(reason);
+    // At the end of a word, where there is one.
+    let end = cut.rfind(' ').unwrap_or(cut.len());
+    format!("{}…", cut.get(..end).unwrap_or(cut).trim_end()).into()
 }
 
 /// A node's state (truth rule 5). The states are disjoint and sum to all known nodes.

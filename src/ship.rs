@@ -8,7 +8,7 @@
 //! gives up its oldest, which is counted. *Stopping*: what waits is sent, as far as the time allows.
 
 use crate::clock::Clock;
-use crate::mirror::{Noted, Standing};
+use crate::mirror::{Note, Noted, Standing};
 use crate::observe::Observe;
 use crate::promise::Promise;
 use crate::store::Store;
@@ -66,7 +66,7 @@ pub struct Wires {
     /// What stands in the Lease: `None` without an election.
     pub noted: Option<watch::Receiver<Noted>>,
     /// What is to stand there.
-    pub note: watch::Sender<String>,
+    pub note: watch::Sender<Note>,
     /// True once there is a view: before the first round has closed nothing is known.
     pub ready: watch::Receiver<bool>,
     /// The cluster's name by the labels of its nodes, where they tell it.

@@ -78,10 +78,12 @@ fn resolve(service: config::Service, matches: &ArgMatches) -> Result<Config, Exi
         |id| config::was_given(matches, id),
         |name| std::env::var(name).ok(),
     );
-    resolved.map_err(|error| {
+    let mut config = resolved.map_err(|error| {
         complain(&error);
         ExitCode::from(USAGE)
-    })
+    })?;
+    config.warnings.extend(config::unknown_variables(std::env::vars_os().map(|(name, _)| name)));
+    Ok(config)
 }
 
 fn serve(service: config::Service, matches: &ArgMatches) -> ExitCode {

@@ -4,7 +4,8 @@
 
 use crate::clock::Clock;
 use crate::discover::shard::Shard;
-use crate::lead::{self, Candidate, Leading};
+use crate::lead::{self, Candidate, Leading, Notes};
+use crate::mirror::{Note, Noted};
 use crate::observe::Observe;
 use crate::promise::Promise;
 use std::net::SocketAddr;
@@ -34,6 +35,10 @@ pub(super) struct Elect {
     pub(super) leading: watch::Receiver<Leading>,
     /// To become true with the first view.
     pub(super) ready: watch::Sender<bool>,
+    /// What the mirror leaves to the next holder.
+    pub(super) note: watch::Sender<Note>,
+    /// What is left there; `None` without an election.
+    pub(super) noted: Option<watch::Receiver<Noted>>,
     /// Ends when it is cancelled, or unexpectedly.
     pub(super) task: JoinHandle<()>,
 }
@@ -50,6 +55,10 @@ impl Elect {
     ) -> Elect {
         let (tell, leading) = watch::channel(Leading::default());
         let (ready, is_ready) = watch::channel(false);
+        let (note, notes) = watch::channel(Note::default());
+        let (of_lease, noted) = watch::channel(Noted::default());
+        let noted = client.is_some().then_some(noted);
+        let notes = Notes { note: notes, noted: of_lease };
         let promise = Arc::new(match client {
             Some(_) => Promise::none(),
             None => Promise::forever(),
@@ -60,19 +69,19 @@ impl Elect {
                 Some(client) => {
                     let candidate = myself.candidate();
                     lead::run(
-                        settings, client, candidate, of_task, is_ready, tell, clock, observe,
-                        cancel,
+                        settings, client, candidate, notes, of_task, is_ready, tell, clock,
+                        observe, cancel,
                     )
                     .await;
                 }
                 // Both channels stay open, or their other ends would think that the stage has ended.
                 None => {
                     cancel.cancelled().await;
-                    drop((tell, is_ready));
+                    drop((tell, is_ready, notes));
                 }
             }
         });
-        Elect { promise, leading, ready, task }
+        Elect { promise, leading, ready, note, noted, task }
     }
 }
 

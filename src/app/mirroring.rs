@@ -2,6 +2,8 @@
 //! tells what it would ship, or waits. Never: a service that fails because its mirror does.
 
 use crate::clock::Clock;
+use crate::mirror::{Note, Noted};
+use crate::model::Targets;
 use crate::observe::Observe;
 use crate::promise::Promise;
 use crate::ship::settings::Plan;
@@ -17,8 +19,14 @@ pub(super) struct Mirroring {
     pub(super) plan: Option<Plan>,
     pub(super) store: Arc<Store>,
     pub(super) promise: Arc<Promise>,
+    /// What stands in the Lease: `None` without an election.
+    pub(super) noted: Option<watch::Receiver<Noted>>,
+    /// What is to stand there.
+    pub(super) note: watch::Sender<Note>,
     /// True once there is a view.
     pub(super) ready: watch::Receiver<bool>,
+    /// What discovery knows: labels of Nodes may tell the cluster's name.
+    pub(super) targets: watch::Receiver<Arc<Targets>>,
     pub(super) clock: Clock,
     pub(super) observe: Arc<Observe>,
     /// How long what waits may be sent after the end was asked for.
@@ -33,7 +41,18 @@ impl Mirroring {
         cancel: CancellationToken,
     ) -> JoinHandle<()> {
         tokio::spawn(async move {
-            let Mirroring { plan, store, promise, ready, clock, observe, drain } = self;
+            let Mirroring {
+                plan,
+                store,
+                promise,
+                noted,
+                note,
+                ready,
+                targets,
+                clock,
+                observe,
+                drain,
+            } = self;
             match (plan, asked) {
                 (Some(plan), Some(asked)) => tokio::select! {
                     () = cancel.cancelled() => {}
@@ -43,15 +62,34 @@ impl Mirroring {
                     }
                 },
                 (Some(plan), None) => {
-                    // Neither note nor label is told yet: a follower keeps nothing, a name is given or
-                    // that of the instance.
-                    let (note, _unread) = watch::channel(String::new());
-                    let (_unsaid, labelled) = watch::channel(None);
-                    let wires = Wires { promise, noted: None, note, ready, labelled, clock };
-                    ship::run(plan, store, wires, observe, drain, cancel).await;
+                    let (tell, labelled) = watch::channel(None);
+                    let wires = Wires { promise, noted, note, ready, labelled, clock };
+                    tokio::select! {
+                        () = ship::run(plan, store, wires, observe, drain, cancel) => {}
+                        // Ends with the process alone.
+                        () = names(targets, tell) => {}
+                    }
                 }
                 (None, _) => cancel.cancelled().await,
             }
         })
+    }
+}
+
+/// Passes on what the Nodes' labels say, once all are known.
+async fn names(mut targets: watch::Receiver<Arc<Targets>>, tell: watch::Sender<Option<Arc<str>>>) {
+    loop {
+        let known = Arc::clone(&targets.borrow_and_update());
+        if known.synced {
+            tell.send_if_modified(|name| {
+                let changed = *name != known.cluster;
+                name.clone_from(&known.cluster);
+                changed
+            });
+        }
+        if targets.changed().await.is_err() {
+            // Discovery has ended, and with it the service.
+            return std::future::pending().await;
+        }
     }
 }

@@ -79,7 +79,7 @@ impl Cluster<'_> {
             notes.extend(self.nothing_found(scope, &targets));
         }
         let note = (!notes.is_empty()).then(|| notes.join("; "));
-        Found { targets, losers, unread, note }
+        Found { targets, losers, unread, note, cluster: self.name() }
     }
 
     /// In the order of the nodes' names, each name and each address once. Besides, how many pods lost.
@@ -132,6 +132,13 @@ impl Cluster<'_> {
         // The same list is the same text: it is compared with the one before.
         targets.sort_unstable_by(|a, b| a.node.cmp(&b.node));
         (targets, losers)
+    }
+
+    /// The name on which all nodes agree that tell one.
+    fn name(&self) -> Option<Arc<str>> {
+        let mut names = self.nodes.iter().filter_map(|(_, node)| node.cluster.as_ref());
+        let first = names.next()?;
+        names.all(|name| name == first).then(|| Arc::clone(first))
     }
 
     /// Why everything was listed, and there is nothing to do.

@@ -253,3 +253,19 @@ fn through_the_proxy_a_pod_is_at_a_path_of_the_api_server() {
     assert_eq!((&*target.path, target.route), (path, Route::Proxy));
     assert_eq!(target.address(), "10.0.0.1:61678", "it is still known by its own address");
 }
+
+#[test]
+fn the_cluster_has_the_name_on_which_the_labels_of_its_nodes_agree() {
+    let mut known = known(&[("a", ""), ("b", ""), ("c", "")], &[]);
+    let name = |known: &Known| known.cluster().found(&scope()).cluster;
+    assert_eq!(name(&known), None);
+    let mut label = |node: &str, cluster: &str| {
+        let labels = [("alpha.eksctl.io/cluster-name".to_owned(), cluster.to_owned())].into();
+        let kept = Reader::new(&[]).keep(Some(&labels));
+        known.nodes.take(Event::Apply(named(node)), |_| Some(kept.clone()));
+        name(&known)
+    };
+    assert_eq!(label("a", "blue").as_deref(), Some("blue"));
+    assert_eq!(label("b", "blue").as_deref(), Some("blue"));
+    assert_eq!(label("c", "green"), None, "none is right for all");
+}

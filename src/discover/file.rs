@@ -1,6 +1,7 @@
 //! A `file_sd` file of Prometheus, JSON or YAML. Comes in: its bytes. Goes out: targets, or what is
 //! wrong where. Never: half a file.
 
+use super::nodes::capacity_type;
 use super::{BadAddress, Defaults, Names, address};
 use crate::model::{NodeName, Source, Target, TargetLabels};
 use serde::Deserialize;
@@ -208,6 +209,9 @@ impl Place<'_> {
                 }
                 name if name.starts_with("__") => {}
                 name if RESERVED.contains(&name) => shared.dropped += 1,
+                "capacity_type" => {
+                    labels.push((texts.shared(&label), texts.shared(&capacity_type(&value))));
+                }
                 _ => {
                     labels.push((texts.shared(&label), texts.shared(&value)));
                 }

@@ -40,6 +40,8 @@ impl fmt::Display for Kind {
 pub(super) struct Known {
     pub(super) kind: Kind,
     pub(super) labels: TargetLabels,
+    /// The name of its cluster, where a label tells it.
+    pub(super) cluster: Option<Arc<str>>,
 }
 
 /// Our names for what clouds, EKS, eksctl and Karpenter tell in several ways; the first that is there
@@ -55,6 +57,9 @@ const WELL_KNOWN: [(&str, &[&str]); 6] = [
 
 /// The label by which EKS tells where a node runs.
 const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
+
+/// The label by which eksctl tells the cluster's name.
+const CLUSTER: &str = "alpha.eksctl.io/cluster-name";
 
 /// Reads nodes. Names and values that many nodes share are kept once.
 #[derive(Debug)]
@@ -109,7 +114,8 @@ impl Reader {
             (_, Some("windows")) => Kind::Windows,
             _ => Kind::Linux,
         };
-        Known { kind, labels: kept.into_iter().collect() }
+        let cluster = label(CLUSTER).map(|name| self.share(name));
+        Known { kind, labels: kept.into_iter().collect(), cluster }
     }
 
     /// Forgets values that no node has any more.
@@ -128,7 +134,7 @@ impl Reader {
 }
 
 /// EKS says ON_DEMAND, Karpenter on-demand.
-fn capacity_type(value: &str) -> String {
+pub(super) fn capacity_type(value: &str) -> String {
     value.to_ascii_lowercase().replace('_', "-")
 }
 

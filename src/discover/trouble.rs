@@ -1,7 +1,7 @@
 //! What keeps a watch from going on. Comes in: the client's errors. Goes out: one of a few kinds, and
 //! the words of whoever refused. Never: a retry.
 
-use crate::model::short;
+use crate::kubernetes::words;
 use crate::observe::kubernetes::Trouble;
 use kube::core::Status;
 use kube::runtime::watcher;
@@ -29,12 +29,5 @@ pub(super) fn trouble(error: &watcher::Error) -> (Trouble, String) {
         WatchError(status) => of_status(status),
         watcher::Error::NoResourceVersion => Trouble::Undecodable,
     };
-    let mut words = String::new();
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    // The outer ones repeat the kind, the innermost knows the cause.
-    while let Some(error) = source {
-        words = error.to_string();
-        source = error.source();
-    }
-    (trouble, short(&words).to_owned())
+    (trouble, words(error))
 }

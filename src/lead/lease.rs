@@ -21,6 +21,8 @@ const ADDRESS: &str = "vpc-cni-exporter/address";
 const SHARDS: &str = "vpc-cni-exporter/shards";
 /// Counts renewals: a wall clock that stands still must not look like a dead holder.
 const RENEWAL: &str = "vpc-cni-exporter/renewal";
+/// How far the holder's mirror has come, for its successor: passed on, not read.
+const MIRROR: &str = "vpc-cni-exporter/mirror";
 /// Common to the Leases of all shards: `--lead.name`.
 const FAMILY: &str = "vpc-cni-exporter/lease";
 
@@ -32,6 +34,8 @@ pub(super) struct Read {
     pub(super) address: Option<String>,
     /// How many shards its holder is one of.
     pub(super) shards: u32,
+    /// Empty where there is none.
+    pub(super) note: String,
     pub(super) version: String,
     transitions: i32,
     acquired: Option<MicroTime>,
@@ -51,6 +55,8 @@ pub(super) struct Claim<'a> {
     pub(super) unix: f64,
     /// Another one each time.
     pub(super) renewal: u64,
+    /// How far the mirror has come; empty where there is nothing to say.
+    pub(super) note: &'a str,
 }
 
 /// What does not change about the Lease of this process's shard.
@@ -120,6 +126,15 @@ impl Client {
         self.within(self.api.patch(name, &params, &patch)).await.map(drop).map_err(changed)
     }
 
+    /// Writes the note alone, over what was read and nothing newer: no renewal.
+    pub(super) async fn note(&self, read: &Read, note: &str) -> Result<(), Refusal> {
+        let patch = json!({
+            "metadata": { "resourceVersion": read.version, "annotations": { MIRROR: note } },
+        });
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        self.within(self.api.patch(&read.name, &params, &patch)).await.map(drop).map_err(changed)
+    }
+
     async fn within<T>(
         &self,
         request: impl Future<Output = kube::Result<T>>,
@@ -143,6 +158,9 @@ impl Form {
             (RENEWAL.to_owned(), claim.renewal.to_string()),
         ]);
         annotations.extend(self.address.clone().map(|address| (ADDRESS.to_owned(), address)));
+        if !claim.note.is_empty() {
+            annotations.insert(MIRROR.to_owned(), claim.note.to_owned());
+        }
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -190,6 +208,7 @@ impl Read {
                 contended: annotations.get(CONTENDED).is_none_or(|value| value != "false"),
             },
             address: annotations.get(ADDRESS).cloned(),
+            note: annotations.get(MIRROR).cloned().unwrap_or_default(),
             shards: annotations.get(SHARDS).and_then(|n| n.parse().ok()).unwrap_or(1),
             version: metadata.resource_version.unwrap_or_default(),
             transitions,
@@ -214,7 +233,7 @@ fn refusal(error: &kube::Error) -> Refusal {
         },
         _ => Answer::Unreachable,
     };
-    Refusal(answer, crate::model::short(&error.to_string()).to_owned())
+    Refusal(answer, crate::kubernetes::words(error))
 }
 
 #[cfg(test)]

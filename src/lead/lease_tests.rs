@@ -56,7 +56,7 @@ fn list(leases: &[Value]) -> Value {
 }
 
 fn claim(holder: &str) -> Claim<'_> {
-    Claim { holder, contended: false, unix: 1_800_000_000.25, renewal: 7 }
+    Claim { holder, contended: false, unix: 1_800_000_000.25, renewal: 7, note: "put:0/60" }
 }
 
 #[tokio::test]
@@ -101,6 +101,7 @@ async fn what_is_written_goes_over_the_version_that_was_read_and_clears_the_cont
         json!({
             "vpc-cni-exporter/contended": "false", "vpc-cni-exporter/shards": "3",
             "vpc-cni-exporter/address": "10.0.0.7:61681", "vpc-cni-exporter/renewal": "7",
+            "vpc-cni-exporter/mirror": "put:0/60",
         })
     );
     assert_eq!(taken["spec"]["leaseTransitions"], 5);

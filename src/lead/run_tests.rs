@@ -128,6 +128,8 @@ struct Process {
     clock: Clock,
     leading: watch::Receiver<Leading>,
     task: JoinHandle<()>,
+    note: watch::Sender<Note>,
+    noted: watch::Receiver<Noted>,
     _ready: watch::Sender<bool>,
 }
 
@@ -144,10 +146,13 @@ impl Process {
         let (promise, clock) = (Arc::new(Promise::none()), Clock::start());
         let (ready, is_ready) = watch::channel(true);
         let (tell, leading) = watch::channel(Leading::default());
+        let (note, of_mirror) = watch::channel(Note::default());
+        let (of_lease, noted) = watch::channel(Noted::default());
         let task = tokio::spawn(run(
             settings,
             server.client(),
             candidate,
+            Notes { note: of_mirror, noted: of_lease },
             Arc::clone(&promise),
             is_ready,
             tell,
@@ -155,7 +160,7 @@ impl Process {
             Observe::new(),
             CancellationToken::new(),
         ));
-        Process { promise, clock, leading, task, _ready: ready }
+        Process { promise, clock, leading, task, note, noted, _ready: ready }
     }
 
     fn serves(&self) -> bool {
@@ -199,7 +204,7 @@ async fn holder(may_serve: &'static AtomicBool, asked: &'static AtomicUsize) -> 
 async fn until(what: &str, is: impl Fn() -> bool) {
     let wait = async {
         while !is() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(HANG, wait).await.unwrap_or_else(|_| panic!("no {what}"));
@@ -288,4 +293,27 @@ async fn a_promise_that_ends_in_an_outage_is_told_and_its_term_goes_on_afterward
     server.cut.store(false, Ordering::SeqCst);
     let told = process.told("nothing", |note| note.is_none()).await;
     assert!(told.term == 1 && process.serves(), "nobody else served: its counters go on");
+}
+
+#[tokio::test]
+async fn what_the_mirror_notes_stands_in_the_lease_at_once_and_is_left_to_the_next_holder() {
+    let server = Arc::new(Server::default());
+    let first = Process::start(&server, "first", (0, 1));
+    until("data", || first.serves()).await;
+    let stands = || server.lease("x")["metadata"]["annotations"]["vpc-cni-exporter/mirror"].clone();
+    first.note.send_replace(Note { term: 1, text: "put:0/60".to_owned() });
+    until("the note", || stands() == "put:0/60").await;
+    until("word of it", || first.noted.borrow().written == "put:0/60").await;
+    let second = Process::start(&server, "second", (0, 1));
+    until("a follower that has read it", || second.noted.borrow().read == "put:0/60").await;
+    first.note.send_replace(Note { term: 1, text: "put:60/60".to_owned() });
+    until("a follower that has read more", || second.noted.borrow().read == "put:60/60").await;
+    // Killed. What the next one says of a term that is not its present one is not true.
+    second.note.send_replace(Note { term: 7, text: "put:0/0".to_owned() });
+    drop(first);
+    until("data of the next", || second.serves()).await;
+    assert_eq!((stands(), &*second.noted.borrow().read), (json!("put:60/60"), "put:60/60"));
+    second.note.send_replace(Note { term: 1, text: "put:60/120".to_owned() });
+    until("its note", || stands() == "put:60/120").await;
+    assert_eq!(second.noted.borrow().read, "put:60/60", "its predecessor's");
 }

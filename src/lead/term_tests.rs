@@ -350,6 +350,7 @@ impl Process {
                     contended: !matches!(step, Step::Renew { contended: false }),
                     unix: self.wall.unix(now),
                     renewal: self.renewal,
+                    note: "",
                 };
                 let lease =
                     (step != Step::Announce).then(|| self.form.lease(&claim, read.as_ref()));

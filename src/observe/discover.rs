@@ -101,7 +101,16 @@ impl Observe {
         if targets.synced
             && let Some(unsaid) = self.discover.lists.allow()
         {
-            info!(targets = count, dropped = targets.losers, unsaid, "{count} nodes known");
+            let nodes = if count == 1 { "node" } else { "nodes" };
+            if targets.list.iter().all(|target| target.idle.is_some()) {
+                let why = targets.note.as_deref().unwrap_or("see the reasons in /api/v1/nodes");
+                warn!(
+                    targets = count,
+                    unsaid, "{count} {nodes} known, none of them can be scraped: {why}"
+                );
+            } else {
+                info!(targets = count, dropped = targets.losers, unsaid, "{count} {nodes} known");
+            }
         }
         if let Some(first) = lost.first() {
             warn!(

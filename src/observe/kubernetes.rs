@@ -43,8 +43,14 @@ impl Resource {
     }
 }
 
+/// Neither is there a DaemonSet that wants none of its pods.
+const UNKNOWN: i64 = -1;
+
 /// Not watched, but needed where nodes are reached through the API server; as RBAC names it.
 const PROXY: &str = "pods/proxy";
+
+/// Not watched, but needed where there is an election; as RBAC names it.
+const LEASES: &str = "leases";
 
 /// The kinds of trouble. The closed set behind the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,9 +127,9 @@ impl Metrics {
         );
         let lacking = resources(
             "vpccni_exporter_kubernetes_missing_rule",
-            "1 while the API server refuses to let this exporter get, list and watch the resource (pods/proxy: get it, for --discover.route=proxy), else 0.",
+            "1 while the API server refuses to let this exporter get, list and watch the resource (pods/proxy: get it, for --discover.route=proxy; leases: read and write them, for --lead.election), else 0.",
         );
-        for resource in [Resource::DaemonSets.as_str(), PROXY] {
+        for resource in [Resource::DaemonSets.as_str(), PROXY, LEASES] {
             lacking.with_label_values(&[resource]);
         }
         let errors = super::registered(
@@ -148,16 +154,18 @@ impl Metrics {
                 errors.with_label_values(&[resource.as_str(), trouble.as_str()]);
             }
         }
+        let desired = gauge(
+            registry,
+            "vpccni_exporter_kubernetes_daemonset_desired_pods",
+            "Pods that aws-node's DaemonSet wants, over all shards; -1 while it is not known.",
+        );
+        desired.set(UNKNOWN);
         Metrics {
             objects,
             errors,
             lacking,
             unreadable,
-            desired: gauge(
-                registry,
-                "vpccni_exporter_kubernetes_daemonset_desired_pods",
-                "Pods that aws-node's DaemonSet wants, over all shards; -1 while it is not known.",
-            ),
+            desired,
             news: Limiter::new(10, Duration::from_secs(10)),
             still: Limiter::new(1, Duration::from_secs(60)),
             unread: Limiter::new(1, Duration::from_secs(60)),
@@ -166,6 +174,11 @@ impl Metrics {
 }
 
 impl Observe {
+    /// Which API server is asked, by what, and which namespace is the credentials' own.
+    pub(crate) fn api_server(&self, url: &str, from: &str, namespace: &str) {
+        info!(url, from, namespace, "the API server is {url}, by {from}");
+    }
+
     /// A listing or a watch failed. `known` says that it did so the last time, for the same reason.
     pub(crate) fn watch_troubled(
         &self,
@@ -214,6 +227,11 @@ impl Observe {
         }
     }
 
+    /// The API server refuses us the Lease, or does so no more.
+    pub(super) fn lease_denied(&self, denied: bool) {
+        self.kubernetes.lacking.with_label_values(&[LEASES]).set(denied.into());
+    }
+
     /// The API server refuses us its pod proxy, or does so no more.
     pub(crate) fn proxy_denied(&self, denied: bool, words: &str) {
         self.kubernetes.lacking.with_label_values(&[PROXY]).set(denied.into());
@@ -246,6 +264,6 @@ impl Observe {
 
     /// How many pods the DaemonSet wants.
     pub(crate) fn daemonset_desires(&self, count: Option<i64>) {
-        self.kubernetes.desired.set(count.unwrap_or(-1));
+        self.kubernetes.desired.set(count.unwrap_or(UNKNOWN));
     }
 }

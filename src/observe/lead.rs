@@ -93,12 +93,24 @@ impl Observe {
     /// An attempt ended. What is to be said of it, if anything.
     pub(crate) fn lease_answered(&self, answer: Answer, lease: &str, words: &str) {
         self.lead.requests.with_label_values(&[answer.as_str()]).inc();
+        match answer {
+            Answer::Forbidden => self.lease_denied(true),
+            // Whatever else is answered was allowed; silence says nothing.
+            Answer::Ok | Answer::Conflict | Answer::NotFound => self.lease_denied(false),
+            Answer::Unauthorized | Answer::Server | Answer::Unreachable => {}
+        }
         if words.is_empty() {
             return;
         }
         if let Some(unsaid) = self.lead.trouble.allow() {
             warn!(lease, result = answer.as_str(), unsaid, "{words}");
         }
+    }
+
+    /// We take part from now on; where others find us is known or not.
+    pub(crate) fn stands_for(&self, lease: &str, identity: &str, address: Option<&str>) {
+        let address = address.unwrap_or("unknown: see POD_IP");
+        info!(lease, identity, address, "this process takes part in the election");
     }
 
     /// Whether data may be served now.

@@ -25,6 +25,10 @@ fn render(status: &Status, telemetry_path: &str) -> String {
     let mut links = String::new();
     for (path, what) in [
         (telemetry_path, "the metrics of the cluster, its nodes and this exporter"),
+        (
+            &format!("{telemetry_path}?scope=cluster"),
+            "the cluster's alone; node and self are the other scopes",
+        ),
         (Path::Status.as_str(), "how things stand, as JSON"),
         (Path::Nodes.as_str(), "every node with its state and reason, as JSON"),
         (Path::Readyz.as_str(), "whether the exporter is ready, and why"),

@@ -47,10 +47,11 @@ impl Ask {
 
 const SCOPES: &str = "cluster, node or self";
 const SHARD: &str = "once, as i/N with whole numbers and i below N, beginning at 0";
+const OF_NODES: &str = "node alone, with the parameter node or shard";
 const METRICS_KEYS: &str = "the parameters scope, shard, node and name[]";
 
 /// Reads `?scope=` (repeatable), `?shard=i/N`, `?node=` and `?name[]=` (repeatable). Shard and node
-/// imply the scope node, whatever scopes are named besides: only there is something to narrow.
+/// imply the scope node, and go with no other: only there is something to narrow.
 pub(crate) fn ask(uri: &Uri) -> Result<Ask, BadParam> {
     let mut ask = Ask::default();
     for (key, value) in pairs(uri)? {
@@ -72,11 +73,14 @@ pub(crate) fn ask(uri: &Uri) -> Result<Ask, BadParam> {
             _ => return bad(METRICS_KEYS),
         }
     }
-    if !(ask.cluster || ask.node || ask.own) {
-        (ask.cluster, ask.node, ask.own) = (true, true, true);
-    }
     if ask.narrow.shard.is_some() || ask.narrow.node.is_some() {
-        (ask.cluster, ask.own) = (false, false);
+        let other = [(ask.cluster, "cluster"), (ask.own, "self")].into_iter().find(|(is, _)| *is);
+        if let Some((_, scope)) = other {
+            return Err(BadParam::new("scope", scope, OF_NODES));
+        }
+        ask.node = true;
+    } else if !(ask.cluster || ask.node || ask.own) {
+        (ask.cluster, ask.node, ask.own) = (true, true, true);
     }
     Ok(ask)
 }
@@ -122,8 +126,7 @@ mod tests {
     #[test]
     fn shard_and_node_imply_the_node_scope() {
         assert_eq!(scopes("shard=0/2"), (false, true, false));
-        assert_eq!(scopes("node=a&scope=node&scope=self"), (false, true, false));
-        assert_eq!(scopes("scope=cluster&shard=0/2"), (false, false, false));
+        assert_eq!(scopes("node=a&scope=node"), (false, true, false));
     }
 
     #[test]
@@ -139,6 +142,8 @@ mod tests {
         assert_eq!(read("scope=nodes"), bad("scope", "nodes", SCOPES));
         assert_eq!(read("scope="), bad("scope", "", SCOPES));
         assert_eq!(read("name=x"), bad("name", "x", METRICS_KEYS));
+        assert_eq!(read("scope=cluster&shard=0/2"), bad("scope", "cluster", OF_NODES));
+        assert_eq!(read("node=a&scope=node&scope=self"), bad("scope", "self", OF_NODES));
         assert_eq!(read("node=a&node=b"), bad("node", "b", "one node"));
         for shard in ["", "1", "2/2", "0/0", "-1/2", "+0/2", "0/2/3", "a/b", "0/4294967296", "/"] {
             assert_eq!(read(&format!("shard={shard}")).unwrap_err().allowed, SHARD, "{shard}");

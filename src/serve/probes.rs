@@ -3,7 +3,6 @@
 //! atomics, whatever hangs), liveness that depends on anything but this process.
 
 use super::{Shared, text};
-use crate::model::short;
 use arc_swap::ArcSwapOption;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -68,7 +67,14 @@ impl Readiness {
 
     /// These sources have not been read well yet. To be told until the list is synced.
     pub fn unread(&self, sources: &[String]) {
-        self.unread.store((!sources.is_empty()).then(|| Arc::new(sources.join(", "))));
+        /// A right that is missing is one of few; of files there may be thousands.
+        const NAMED: usize = 5;
+        let (named, more) = sources.split_at(sources.len().min(NAMED));
+        let mut text = named.join("; ");
+        if !more.is_empty() {
+            text.push_str(&format!("; and {} more", more.len()));
+        }
+        self.unread.store((!sources.is_empty()).then(|| Arc::new(text)));
     }
 
     /// So many rounds have closed since the process began, the last one at this uptime after so many
@@ -117,7 +123,7 @@ impl Readiness {
             let mut reason = "discovery has not read all of its sources yet".to_owned();
             if let Some(unread) = &*self.unread.load() {
                 reason.push_str(": ");
-                reason.push_str(short(unread));
+                reason.push_str(unread);
             }
             return (false, reason);
         };
@@ -143,7 +149,7 @@ impl Readiness {
                 return (false, reason);
             }
         }
-        (true, format!("{targets} targets, {} rounds closed", self.rounds()))
+        (true, format!("targets: {targets}, rounds closed: {}", self.rounds()))
     }
 
     /// Targets of the newest list; `None` until discovery has synced.
@@ -226,7 +232,7 @@ mod tests {
             not("the first round has closed; its view is being made")
         );
         readiness.published(2.0);
-        assert_eq!(told(&readiness, 2.0), (true, "7 targets, 1 rounds closed".to_owned()));
+        assert_eq!(told(&readiness, 2.0), (true, "targets: 7, rounds closed: 1".to_owned()));
     }
 
     #[test]
@@ -242,7 +248,10 @@ mod tests {
         let readiness = readiness();
         readiness.unread(&["--discover.file /a.json".to_owned(), "pods".to_owned()]);
         let (ready, reason) = told(&readiness, 1.0);
-        assert!(!ready && reason.ends_with("yet: --discover.file /a.json, pods"), "{reason}");
+        assert!(!ready && reason.ends_with("yet: --discover.file /a.json; pods"), "{reason}");
+        let files: Vec<String> = (0..7).map(|n| format!("file{n}")).collect();
+        readiness.unread(&files);
+        assert!(told(&readiness, 1.0).1.ends_with("file3; file4; and 2 more"));
     }
 
     #[test]

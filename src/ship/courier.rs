@@ -130,7 +130,7 @@ impl Courier {
             return false;
         }
         if self.term != Some(term) {
-            self.take_over();
+            self.take_over(term);
             self.term = Some(term);
         }
         let batch = self.shelf.lock().send(BATCH);
@@ -142,11 +142,11 @@ impl Courier {
             self.stands(state, None);
             return false;
         };
-        let delivery = self.deliver(&batch, last).await;
+        let delivery = self.deliver(term, &batch, last).await;
         self.shelf.lock().sent(delivery.settled);
         if let Some(last) = delivery.settled.checked_sub(1).and_then(|at| batch.get(at)) {
             let settled = last.start;
-            self.notebook.settled(self.sink, Progress { settled, begun: settled });
+            self.notebook.settled(term, self.sink, Progress { settled, begun: settled });
         }
         self.observe.mirror_points(self.sink, &delivery.tally);
         if delivery.tally.sent > 0 {
@@ -176,16 +176,16 @@ impl Courier {
         }
     }
 
-    async fn deliver(&mut self, batch: &[Arc<Interval>], last: i64) -> Delivery {
+    async fn deliver(&mut self, term: u64, batch: &[Arc<Interval>], last: i64) -> Delivery {
         let cluster = self.cluster.borrow().clone();
         let cluster = match cluster {
             Ok(cluster) => cluster,
             Err(words) => return Delivery::blocked((Trouble::Identity, words)),
         };
         let before = batch.first().map_or(last, |interval| interval.start - 1);
-        self.notebook.begun(self.sink, Progress { settled: before, begun: last }).await;
+        self.notebook.begun(term, self.sink, Progress { settled: before, begun: last }).await;
         // Noting may have taken its time.
-        if !self.leads() {
+        if !self.promise.holds(term, self.clock.uptime()) {
             return Delivery::default();
         }
         let now = self.clock.now().unix as i64;
@@ -205,8 +205,8 @@ impl Courier {
     }
 
     /// What the one before began to send may have arrived.
-    fn take_over(&self) {
-        let Some(theirs) = self.notebook.take_over(self.sink) else { return };
+    fn take_over(&self, term: u64) {
+        let Some(theirs) = self.notebook.take_over(term, self.sink) else { return };
         let mut shelf = self.shelf.lock();
         shelf.settle(theirs.settled);
         let begun = shelf.settle(theirs.begun);

@@ -3,7 +3,7 @@
 //! may serve on may send on.
 
 use super::handover::{Note, Progress};
-use crate::mirror::{Noted, Sink};
+use crate::mirror::{self, Noted, Sink};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -13,55 +13,108 @@ use tokio::time::timeout;
 /// while it is renewed, so a note that does not come through means no other leader either.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The progress of whoever has sent nothing: every interval begins later.
+const NOTHING: i64 = 0;
+
 /// Both ends of what `lead` passes on.
 #[derive(Debug)]
 pub(super) struct Notebook {
-    ours: Mutex<Note>,
-    write: watch::Sender<String>,
+    /// Of this term of leading.
+    ours: Mutex<(u64, Note)>,
+    write: watch::Sender<mirror::Note>,
     /// `None` without an election: there is nobody to leave a note for.
     noted: Option<watch::Receiver<Noted>>,
 }
 
 impl Notebook {
     pub(super) fn new(
-        write: watch::Sender<String>,
+        write: watch::Sender<mirror::Note>,
         noted: Option<watch::Receiver<Noted>>,
     ) -> Notebook {
         Notebook { ours: Mutex::default(), write, noted }
     }
 
-    fn set(&self, sink: Sink, progress: Progress) {
+    /// A term's note begins with the predecessor's: it holds for outlets that have not taken over yet.
+    fn set(&self, noted: &watch::Receiver<Noted>, term: u64, sink: Sink, progress: Progress) {
         let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
-        ours.set(sink, progress);
-        self.write.send_replace(ours.write());
+        if ours.0 != term {
+            *ours = (term, Note::read(&noted.borrow().read));
+        }
+        ours.1.set(sink, progress);
+        self.write.send_replace(mirror::Note { term, text: ours.1.write() });
     }
 
     /// Notes what is about to be sent, and waits until that stands in the Lease.
-    pub(super) async fn begun(&self, sink: Sink, progress: Progress) {
+    pub(super) async fn begun(&self, term: u64, sink: Sink, progress: Progress) {
         let Some(noted) = &self.noted else { return };
-        self.set(sink, progress);
+        self.set(noted, term, sink, progress);
         let mut noted = noted.clone();
         let written = noted.wait_for(|now| Note::read(&now.written).get(sink) == Some(progress));
         drop(timeout(PATIENCE, written).await);
     }
 
     /// Notes what is done with; that need not be waited for.
-    pub(super) fn settled(&self, sink: Sink, progress: Progress) {
-        if self.noted.is_some() {
-            self.set(sink, progress);
+    pub(super) fn settled(&self, term: u64, sink: Sink, progress: Progress) {
+        if let Some(noted) = &self.noted {
+            self.set(noted, term, sink, progress);
         }
     }
 
-    /// How far another process has come that leads, or led before.
+    /// How far the process has come that leads, or led before us.
     pub(super) fn theirs(&self, sink: Sink) -> Option<Progress> {
         let noted = self.noted.as_ref()?;
         Note::read(&noted.borrow().read).get(sink)
     }
 
-    /// The same, when we begin to lead: our own note goes on from it.
-    pub(super) fn take_over(&self, sink: Sink) -> Option<Progress> {
-        let theirs = self.theirs(sink)?;
-        self.set(sink, Progress { settled: theirs.begun, begun: theirs.begun });
-        Some(theirs)
+    /// The same, when a term of ours begins: our own note goes on from it. Where nobody noted anything,
+    /// nothing was sent.
+    pub(super) fn take_over(&self, term: u64, sink: Sink) -> Option<Progress> {
+        let theirs = self.theirs(sink);
+        let begun = theirs.map_or(NOTHING, |theirs| theirs.begun);
+        self.settled(term, sink, Progress { settled: begun, begun });
+        theirs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_term_s_note_goes_on_from_the_predecessor_s_outlet_by_outlet() {
+        let (write, note) = watch::channel(mirror::Note::default());
+        let (lease, noted) = watch::channel(Noted::default());
+        let notebook = Notebook::new(write, Some(noted));
+        let text = || note.borrow().text.clone();
+        assert_eq!(notebook.take_over(1, Sink::Put), None);
+        assert_eq!(text(), "put:0/0", "whoever follows keeps what comes after");
+        notebook.settled(1, Sink::Put, Progress { settled: 60, begun: 60 });
+        // Another process led meanwhile.
+        lease.send_modify(|noted| noted.read = "put:120/180 agent:60/120".to_owned());
+        let theirs = notebook.take_over(2, Sink::Agent);
+        assert_eq!(theirs, Some(Progress { settled: 60, begun: 120 }));
+        assert_eq!(text(), "put:120/180 agent:120/120", "put has not taken over yet");
+        assert_eq!(note.borrow().term, 2);
+        let theirs = notebook.take_over(2, Sink::Put);
+        assert_eq!(theirs, Some(Progress { settled: 120, begun: 180 }));
+        assert_eq!(text(), "put:180/180 agent:120/120");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_begun_waits_for_the_lease_but_not_for_ever() {
+        let (write, note) = watch::channel(mirror::Note::default());
+        let (lease, noted) = watch::channel(Noted::default());
+        let notebook = Notebook::new(write, Some(noted));
+        let begun = Progress { settled: 0, begun: 60 };
+        let began = tokio::time::Instant::now();
+        notebook.begun(1, Sink::Put, begun).await;
+        assert_eq!(began.elapsed(), PATIENCE, "nobody writes");
+        let waiting = notebook.begun(1, Sink::Put, Progress { settled: 0, begun: 120 });
+        let writing = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            lease.send_modify(|noted| noted.written = note.borrow().text.clone());
+        };
+        tokio::join!(waiting, writing);
+        assert_eq!(began.elapsed(), PATIENCE + Duration::from_secs(1));
     }
 }

@@ -57,11 +57,15 @@ impl Reading {
         if self.kept > 0 {
             return Ok(self);
         }
-        Err(Refusal::Parse(format!(
-            "none of the {} samples is ipamd's (awscni_…): is another program at this address?",
-            self.samples
-        )))
+        Err(Refusal::Parse(foreign(self.samples)))
     }
+}
+
+/// Why a page without any sample of ipamd's is refused.
+pub(super) fn foreign(samples: usize) -> String {
+    format!(
+        "none of the {samples} samples is ipamd's (awscni_…): is another program at this address?"
+    )
 }
 
 /// The interned lines, series and families of this process.

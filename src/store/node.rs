@@ -64,7 +64,7 @@ impl Node {
         self.last_outcome = Some(outcome);
         let reason = short(reason);
         if *self.reason != *reason {
-            self.reason = Arc::from(reason);
+            self.reason = Arc::from(&*reason);
         }
         self.last_scrape = Some(now.unix);
         self.last_seconds = seconds;

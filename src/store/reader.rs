@@ -1,7 +1,7 @@
 //! One node's pages through the shape path, without a store around it: for `check`, benches and
 //! fuzzing. Comes in: pages, one after another. Goes out: what became of each. Never: a figure.
 
-use super::intern::{Interner, Shape};
+use super::intern::{Interner, Shape, foreign};
 use super::{Limits, Refusal, Settings};
 use crate::view::{FamilyId, Slot, known};
 
@@ -25,6 +25,13 @@ pub struct PageSummary {
     pub rows: usize,
     /// Lines that were not as on the page before.
     pub misses: usize,
+}
+
+impl PageSummary {
+    /// Why a scrape refuses this page, though it can be read.
+    pub fn refusal(&self) -> Option<String> {
+        (self.kept == 0).then(|| foreign(self.samples))
+    }
 }
 
 impl PageReader {
