@@ -124,6 +124,8 @@ class Mirror:
     def make(self, group):
         node = group["labels"]["node"]
         labels = {theirs: group["labels"][ours] for ours, theirs in LABELS.items() if ours in group["labels"]}
+        if kind := labels.get(LABELS["capacity_type"]):
+            labels[LABELS["capacity_type"]] = kind.upper().replace("-", "_")
         labels |= {"kubernetes.io/hostname": node, "kubernetes.io/os": "linux"}
         self.api.ask("POST", NODES, {"metadata": {"name": node, "labels": labels}})
         address, port = group["targets"][0].rsplit(":", 1)

@@ -394,8 +394,8 @@ fn yes_or_no(value: &str) -> Option<bool> {
     }
 }
 
-/// Reads the process's command line and, for the service alone, the environment: a subcommand is not
-/// stopped by a variable of the service.
+/// Reads the process's command line and, for the service and what it would mirror, the environment: no
+/// other subcommand is stopped by a variable of the service.
 ///
 /// # Errors
 /// Clap's own, which name the flag, its value and what is allowed; and the variable that the value
@@ -404,10 +404,12 @@ pub fn read(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<(Cli, clap::ArgMatches), clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
+    /// The subcommand that takes the service's flags and variables.
+    const MIRROR: &str = "mirror";
     // With the service's flags there is no subcommand: it can only come first.
     let first = args.get(1).and_then(|arg| arg.to_str());
     let matches = match first {
-        Some(name) if Cli::command().find_subcommand(name).is_some() => {
+        Some(name) if name != MIRROR && Cli::command().find_subcommand(name).is_some() => {
             without_environment().try_get_matches_from(&args)
         }
         _ => {
@@ -437,10 +439,11 @@ fn without_environment() -> clap::Command {
 fn with_variables(counts: impl Fn(&OsStr) -> bool) -> clap::Command {
     /// No variable can have this name; clap takes none away.
     const NONE: &str = "=";
-    Cli::command().mut_args(|arg| match arg.get_env() {
+    let count = |arg: clap::Arg| match arg.get_env() {
         Some(name) if !counts(name) => arg.env(NONE),
         _ => arg,
-    })
+    };
+    Cli::command().mut_args(count).mut_subcommands(|command| command.mut_args(count))
 }
 
 /// What the start should warn of: variables that look like ours and are not, as by a slip of the pen.

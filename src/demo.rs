@@ -1,11 +1,13 @@
 //! The demo: a simulated fleet and the whole service against it, over real sockets. Comes in: a size, a
-//! seed. Goes out: a running service, and on standard output where to look and what happens. Never: a
+//! seed. Goes out: a running service, and on standard output where to look and what happens (on standard
+//! error where events of the mirror are to stand alone). Never: a
 //! short cut between fleet and service: pages go over sockets, targets through a `file_sd` file.
 
 use crate::app::Service;
 use crate::config::{self, Config};
 use crate::serve::ListenAddress;
-use crate::{logging, scrape, units};
+use crate::ship::settings::To;
+use crate::{logging, scrape, ship, units};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use fleet::Fleet;
@@ -35,7 +37,13 @@ pub struct Settings {
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:61681",
           value_parser = listen_address)]
     pub listen_address: String,
+    /// What is mirrored to CloudWatch.
+    #[command(flatten)]
+    pub mirror: ship::Settings,
 }
+
+/// The cluster's name in CloudWatch, where none is given: no label and no instance tells that of a fleet.
+const CLUSTER: &str = "demo";
 
 /// What the service's own flag takes, as it was written.
 fn listen_address(text: &str) -> Result<String, String> {
@@ -59,33 +67,34 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         ..fleet::Settings::default()
     })
     .await?;
+    let say = Say { aloud: !settings.mirror.to.contains(&To::Stdout) };
     let config = configuration(&settings, &targets)?;
     let log = &config.service.log;
     logging::start(config::LogLevel::Warn, log.format);
     let mut events = fleet.events();
     let service = Service::bind(config)?;
     let address = service.address();
-    say(&format!(
+    say.line(&format!(
         "{} simulated nodes, scraped every {}",
         settings.nodes,
         units::format_duration(settings.interval)
     ))?;
-    say(&format!("figures  http://{address}/metrics?scope=cluster"))?;
-    say(&format!("nodes    http://{address}/api/v1/nodes"))?;
-    say(&format!("all      http://{address}/"))?;
+    say.line(&format!("figures  http://{address}/metrics?scope=cluster"))?;
+    say.line(&format!("nodes    http://{address}/api/v1/nodes"))?;
+    say.line(&format!("all      http://{address}/"))?;
     if let Some(truth) = fleet.truth_address() {
-        say(&format!(
+        say.line(&format!(
             "truth    http://{truth}/truth (what the fleet knows of itself; POST /pause stands still, /resume goes on)"
         ))?;
     }
-    say("an hour passes in a minute; Ctrl-C ends it")?;
+    say.line("an hour passes in a minute; Ctrl-C ends it")?;
     let mut running = std::pin::pin!(service.run(stop));
     let result = loop {
         tokio::select! {
             result = &mut running => break result,
             event = events.recv() => match event {
-                Ok(event) => say(&event.to_string())?,
-                Err(RecvError::Lagged(missed)) => say(&format!("({missed} events not shown)"))?,
+                Ok(event) => say.line(&event.to_string())?,
+                Err(RecvError::Lagged(missed)) => say.line(&format!("({missed} events not shown)"))?,
                 Err(RecvError::Closed) => break Err(anyhow!("the fleet ended")),
             },
         }
@@ -103,7 +112,9 @@ fn configuration(settings: &Settings, targets: &std::path::Path) -> anyhow::Resu
         .map(OsString::from)
         .collect();
     words.push(targets.into());
-    let service = config::read_words(&words)?;
+    let mut service = config::read_words(&words)?;
+    service.mirror = settings.mirror.clone();
+    service.mirror.cluster.get_or_insert_with(|| CLUSTER.to_owned());
     Ok(Config::resolve(service, |_| true, |_| None)?)
 }
 
@@ -127,7 +138,20 @@ impl Drop for Folder {
     }
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write to standard output")
+/// Tells the user.
+struct Say {
+    /// On standard output.
+    aloud: bool,
+}
+
+impl Say {
+    fn line(&self, line: &str) -> anyhow::Result<()> {
+        let to = |mut out: Box<dyn Write>| writeln!(out, "{line}").and_then(|()| out.flush());
+        let written = if self.aloud {
+            to(Box::new(std::io::stdout().lock()))
+        } else {
+            to(Box::new(std::io::stderr().lock()))
+        };
+        written.context("cannot write what happens")
+    }
 }

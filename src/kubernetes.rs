@@ -159,7 +159,8 @@ fn broken(error: &KubeconfigError) -> String {
 pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut source = Some(error);
     while let Some(error) = source {
-        if let Some(status) = error.downcast_ref::<Status>() {
+        let boxed = || error.downcast_ref::<Box<Status>>().map(AsRef::as_ref);
+        if let Some(status) = error.downcast_ref::<Status>().or_else(boxed) {
             return words_of(status);
         }
         source = error.source();

@@ -58,6 +58,18 @@ mod stdout;
 
 pub use settings::Settings;
 
+/// What the labels of the nodes say of the cluster's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Labelled {
+    /// The nodes are not known yet.
+    #[default]
+    Awaited,
+    /// Nothing, or not the same.
+    Nothing,
+    /// This.
+    Name(Arc<str>),
+}
+
 /// What ties the stage to the others.
 #[derive(Debug)]
 pub struct Wires {
@@ -69,8 +81,8 @@ pub struct Wires {
     pub note: watch::Sender<Note>,
     /// True once there is a view: before the first round has closed nothing is known.
     pub ready: watch::Receiver<bool>,
-    /// The cluster's name by the labels of its nodes, where they tell it.
-    pub labelled: watch::Receiver<Option<Arc<str>>>,
+    /// The cluster's name by the labels of its nodes.
+    pub labelled: watch::Receiver<Labelled>,
     /// The clock of the service.
     pub clock: Clock,
 }

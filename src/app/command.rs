@@ -6,6 +6,7 @@ use crate::catalog::reference::{self, OwnFamily};
 use crate::config::{self, Check, Command, Config, LogLevel};
 use crate::observe::{self, Observe};
 use crate::render::own;
+use crate::serve::ListenAddress;
 use crate::{check, demo, logging};
 use anyhow::Context;
 use clap::ArgMatches;
@@ -57,11 +58,13 @@ pub fn catalog() -> String {
     reference::markdown(&own)
 }
 
-/// The service, which listens as usual, but it ends once it can say what the mirror would send.
+/// The service, but nobody hears it, and it ends once it can say what the mirror would send.
 fn preview(service: config::Service, matches: &ArgMatches) -> ExitCode {
     let given = matches.subcommand_matches("mirror").unwrap_or(matches);
     match resolve(service, given) {
-        Ok(config) => {
+        Ok(mut config) => {
+            // Beside the service that it is asked about.
+            config.service.web.listen_address = ListenAddress::anywhere_on_loopback();
             logging::start(LogLevel::Warn, config.service.log.format);
             exit_code(with_runtime(|stop| async move {
                 let text = Service::bind(config)?.preview(stop).await?;

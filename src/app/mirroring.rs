@@ -7,7 +7,7 @@ use crate::model::Targets;
 use crate::observe::Observe;
 use crate::promise::Promise;
 use crate::ship::settings::Plan;
-use crate::ship::{self, Wires, preview};
+use crate::ship::{self, Labelled, Wires, preview};
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Mirroring {
                     }
                 },
                 (Some(plan), None) => {
-                    let (tell, labelled) = watch::channel(None);
+                    let (tell, labelled) = watch::channel(Labelled::default());
                     let wires = Wires { promise, noted, note, ready, labelled, clock };
                     tokio::select! {
                         () = ship::run(plan, store, wires, observe, drain, cancel) => {}
@@ -77,13 +77,14 @@ impl Mirroring {
 }
 
 /// Passes on what the Nodes' labels say, once all are known.
-async fn names(mut targets: watch::Receiver<Arc<Targets>>, tell: watch::Sender<Option<Arc<str>>>) {
+async fn names(mut targets: watch::Receiver<Arc<Targets>>, tell: watch::Sender<Labelled>) {
     loop {
         let known = Arc::clone(&targets.borrow_and_update());
         if known.synced {
-            tell.send_if_modified(|name| {
-                let changed = *name != known.cluster;
-                name.clone_from(&known.cluster);
+            let says = known.cluster.clone().map_or(Labelled::Nothing, Labelled::Name);
+            tell.send_if_modified(|said| {
+                let changed = *said != says;
+                *said = says;
                 changed
             });
         }

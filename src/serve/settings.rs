@@ -4,7 +4,7 @@
 use super::guard::Limits;
 use crate::observe::serve::Path;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
@@ -82,6 +82,13 @@ pub struct ListenAddress {
     pub host: Option<IpAddr>,
     /// 0 lets the system choose.
     pub port: u16,
+}
+
+impl ListenAddress {
+    /// Where nobody but this machine looks, at a port that is free.
+    pub fn anywhere_on_loopback() -> ListenAddress {
+        ListenAddress { host: Some(Ipv4Addr::LOCALHOST.into()), port: 0 }
+    }
 }
 
 impl fmt::Display for ListenAddress {

@@ -398,7 +398,7 @@ async fn probes_follow_the_state() {
     assert_eq!(site.get("/readyz").await.status, 503);
     site.shared.publish(published());
     let ready = site.get("/readyz").await;
-    assert_eq!((ready.status, ready.text()), (200, "ready: 2 targets, 1 rounds closed\n"));
+    assert_eq!((ready.status, ready.text()), (200, "ready: targets: 2, rounds closed: 1\n"));
     // As if the publishing had been 91 s ago.
     site.shared.readiness.published(site.shared.uptime() - 91.0);
     let stale = site.get("/readyz").await;
@@ -438,7 +438,7 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
     assert!(status["view"]["age_seconds"].take().as_f64().is_some_and(|age| age >= 0.0));
     let after = json!({
         "version": env!("CARGO_PKG_VERSION"), "uptime_seconds": null, "ready": true,
-        "ready_reason": "2 targets, 1 rounds closed", "targets": 2, "rounds_closed": 1,
+        "ready_reason": "targets: 2, rounds closed: 1", "targets": 2, "rounds_closed": 1,
         "last_round_seconds": 0.5,
         "nodes": {"up": 0, "stale": 0, "failed": 0, "missing": 0},
         "view": {
@@ -682,7 +682,7 @@ async fn a_standby_serves_itself_alone_and_is_ready() {
     site.shared.publish(published());
     site.shared.readiness.lead_note(Some("stands by: a_1 serves the data".to_owned()));
     let ready = site.get("/readyz").await;
-    let words = "ready: 2 targets, 1 rounds closed; stands by: a_1 serves the data\n";
+    let words = "ready: targets: 2, rounds closed: 1; stands by: a_1 serves the data\n";
     assert_eq!((ready.status, ready.text()), (200, words));
     assert_eq!(site.get("/metrics?scope=cluster&scope=node").await.text(), "");
     assert_eq!(site.get("/metrics?node=a").await.text(), "");

@@ -114,7 +114,7 @@ impl fmt::Display for Estimate {
         let Estimate { metrics, requests, logs } = self;
         write!(
             f,
-            "about {:.2} dollars a month (metrics {metrics:.2}, requests {requests:.2}, logs {logs:.2}; prices of {REGION}, {DATE}, AWS's price page)",
+            "about {:.2} dollars a month (metrics {metrics:.2}, requests {requests:.2}, logs {logs:.2}; prices of {REGION}, {DATE}, aws.amazon.com/cloudwatch/pricing)",
             self.total()
         )
     }

@@ -15,10 +15,11 @@ use crate::clock::Clock;
 use crate::mirror::{Drop, Interval, Sink, Standing, State, Tally, Trouble};
 use crate::observe::Observe;
 use crate::promise::Promise;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// Intervals that are sent together after an outage: few requests, and little that is unconfirmed should
@@ -90,6 +91,10 @@ impl Courier {
     /// Runs until it is cancelled, and then for `drain` at most.
     pub(super) async fn run(mut self, cancel: CancellationToken, drain: Duration) {
         let mut next = Instant::now();
+        let mut end = pin!(async {
+            cancel.cancelled().await;
+            sleep(drain).await;
+        });
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
@@ -97,17 +102,24 @@ impl Courier {
                 () = self.shelf.filled.notified(), if next <= Instant::now() => {}
                 () = sleep_until(next.max(Instant::now() + LOOK / 2)) => {}
             }
-            // What is under way when the end comes is finished: dropped, it would be unconfirmed.
-            let trouble = self.turn().await;
+            // What is under way when the end is asked for goes on while there is time: dropped, it would be
+            // unconfirmed.
+            let trouble = tokio::select! {
+                () = &mut end => return,
+                trouble = self.turn() => trouble,
+            };
             next = if trouble { self.later() } else { Instant::now() };
         }
-        let end = Instant::now() + drain;
-        while self.shelf.lock().front().is_some() && self.leads() && Instant::now() < end {
-            match timeout_at(end, self.turn()).await {
-                Ok(true) => sleep_until(end.min(Instant::now() + FIRST_PAUSE)).await,
-                Ok(false) => {}
-                Err(_) => break,
+        let sending = async {
+            while self.shelf.lock().front().is_some() && self.leads() {
+                if self.turn().await {
+                    sleep(FIRST_PAUSE).await;
+                }
             }
+        };
+        tokio::select! {
+            () = end => {}
+            () = sending => {}
         }
     }
 

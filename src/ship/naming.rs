@@ -2,6 +2,7 @@
 //! of this instance. Goes out: the name, once; until then why there is none. Never: a default: two clusters
 //! under one name are worse than none.
 
+use super::Labelled;
 use super::aws::Aws;
 use crate::clock::Clock;
 use crate::observe::Observe;
@@ -23,14 +24,21 @@ pub(super) type Named = Result<Arc<str>, String>;
 pub(super) async fn name(
     aws: Arc<Aws>,
     given: Option<String>,
-    mut labelled: watch::Receiver<Option<Arc<str>>>,
+    mut labelled: watch::Receiver<Labelled>,
     named: watch::Sender<Named>,
     clock: Clock,
     observe: Arc<Observe>,
 ) {
     let mut pause = FIRST_PAUSE;
+    if given.is_none() {
+        // They go before the tags of one instance, and nothing is sent before nodes are known anyway.
+        drop(labelled.wait_for(|label| *label != Labelled::Awaited).await);
+    }
     loop {
-        let label = labelled.borrow_and_update().clone();
+        let label = match &*labelled.borrow_and_update() {
+            Labelled::Name(name) => Some(Arc::clone(name)),
+            Labelled::Awaited | Labelled::Nothing => None,
+        };
         match ask(&aws, given.as_deref(), label.as_deref(), clock.now().unix as i64).await {
             Ok((name, from)) => {
                 observe.mirror_named(&name, &from);

@@ -78,7 +78,7 @@ impl Queue {
 }
 
 /// About the bytes that an interval keeps.
-fn weight(interval: &Interval) -> usize {
+pub(super) fn weight(interval: &Interval) -> usize {
     let of_point = |point: &crate::mirror::Point| {
         let inner = match &point.value {
             Value::Number(_) => 0,

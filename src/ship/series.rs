@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::distribution;
 use super::names;
+use super::{distribution, limits};
 
 /// Labels without which a figure's values must not be added up, or say nothing when they are.
 const ALWAYS: [&str; 2] = ["ip_family", "state"];
@@ -65,18 +65,21 @@ pub(super) fn helper(view: &View) -> Vec<Group> {
     let of_nodes = names::PER_NODE.iter().filter_map(|per_node| {
         let nodes = standing(view).filter(|(node, _)| node.ipv6 == ipv6);
         let values = nodes.filter_map(|(node, _)| (per_node.value)(node));
-        distribution_of(per_node.name, per_node.unit, values)
+        distribution_of(per_node.name, per_node.unit, values, limits::PUT_VALUES)
     });
     points.extend(of_nodes);
     vec![Group { dimensions: Box::default(), points }]
 }
 
+/// No more values than can be sent, so that an interval waits in few bytes however many nodes there are.
 fn distribution_of(
     name: &'static str,
     unit: Unit,
     values: impl Iterator<Item = f64>,
+    most: usize,
 ) -> Option<Point> {
-    let value = distribution::collect(values.filter(|value| Total::takes(*value)));
+    let all = distribution::collect(values.filter(|value| Total::takes(*value)));
+    let value = distribution::fit(&all, most).into_owned();
     (!value.values.is_empty()).then_some(Point {
         name: Cow::Borrowed(name),
         unit,
@@ -144,7 +147,8 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
     }
     let ratios = standing(view).filter_map(|(node, _)| aggregate::ipv4_addresses(node));
     let ratios = ratios.map(|(assigned, max)| assigned / max);
-    if let Some(point) = distribution_of(names::UTILIZATION, Unit::None, ratios) {
+    if let Some(point) = distribution_of(names::UTILIZATION, Unit::None, ratios, limits::EMF_VALUES)
+    {
         groups.entry(Vec::new()).or_default().push(point);
     }
     let group = |(dimensions, points): (Labels, Vec<Point>)| Group {

@@ -179,3 +179,38 @@ fn an_ipv6_clusters_addresses_stand_under_the_helpers_names_and_a_mixed_ones_are
     assert_eq!(of(&["fd00::1", "fd00::2"]), 10.0);
     assert_eq!(of(&["fd00::1", "10.0.0.1"]), 5.0);
 }
+
+#[test]
+fn a_day_of_the_largest_cluster_waits_in_the_queue_that_is_the_default() {
+    const QUEUE: usize = 32 * 1024 * 1024;
+    const MINUTES: usize = 24 * 60;
+    let hosts: Vec<String> =
+        (0..400).map(|node| format!("10.0.{}.{}", node / 250, node % 250)).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let store = store(&hosts);
+    for (at, node) in hosts.iter().enumerate() {
+        // No two nodes alike, as among very many.
+        let (used, total, max) = (at as f64, 500.0 + at as f64, 1001.0);
+        let names = ["awscni_assigned_ip_addresses", "awscni_total_ip_addresses", "awscni_ip_max"];
+        scrape(&store, node, 1.0, &[(names[0], used), (names[1], total), (names[2], max)]);
+    }
+    let cut = cut(&mut Cutter::new(60), &store, 60.0);
+    for (groups, most) in [
+        (helper(&cut.view), limits::PUT_VALUES),
+        (own(&cut.view, &Wanted::default()), limits::EMF_VALUES),
+    ] {
+        let spread = groups.iter().flat_map(|g| &g.points).filter_map(|p| match &p.value {
+            Value::Distribution(spread) => Some(spread),
+            Value::Number(_) => None,
+        });
+        let mut spreads = 0;
+        for spread in spread {
+            assert_eq!(spread.counts.iter().sum::<u32>(), 400);
+            assert!(spread.values.len() <= most && spread.values.len() > most / 4);
+            spreads += 1;
+        }
+        assert!(spreads > 0);
+        let bytes = super::super::queue::weight(&crate::mirror::Interval { start: 0, groups });
+        assert!(bytes * MINUTES <= QUEUE, "{bytes} bytes a minute");
+    }
+}

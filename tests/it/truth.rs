@@ -27,7 +27,7 @@ pub(crate) struct Pair {
     fleet: Child,
     truth: SocketAddr,
     /// None where the fleet's process is the service's too.
-    _service: Option<Child>,
+    service: Option<Child>,
     /// Where the service listens.
     pub(crate) web: SocketAddr,
     /// Unix seconds just before the service began.
@@ -44,16 +44,29 @@ impl Pair {
     }
 
     /// With flags of the fleet and of the service.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the test is an edge: it tells the fleet since when"
-    )]
     pub(crate) fn start_with(
         base: &str,
         nodes: u32,
         seed: u32,
         flags: &[&str],
         service: &[&str],
+    ) -> Pair {
+        let mut command = program();
+        command.args(service);
+        Pair::start_of(base, nodes, seed, flags, command)
+    }
+
+    /// With flags of the fleet, and a service to which those are added that lead it to the fleet.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test is an edge: it tells the fleet since when"
+    )]
+    pub(crate) fn start_of(
+        base: &str,
+        nodes: u32,
+        seed: u32,
+        flags: &[&str],
+        mut service: Command,
     ) -> Pair {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("targets.json");
@@ -82,24 +95,15 @@ impl Pair {
             line[at..end.map_or(line.len(), |end| at + end)].parse().ok()
         });
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let mut args = vec![
-            "--discover.file",
-            file,
-            "--web.listen-address",
-            "127.0.0.1:0",
-            "--scrape.interval",
-            "500ms",
-            "--publish.interval",
-            "100ms",
-        ];
-        args.extend(service);
-        let service = Child::program(args);
+        service.args(["--discover.file", file, "--web.listen-address", "127.0.0.1:0"]);
+        service.args(["--scrape.interval", "500ms", "--publish.interval", "100ms"]);
+        let service = Child::start(service);
         let web = service.listening();
         let mut pair = Pair {
             _folder: folder,
             fleet,
             truth,
-            _service: Some(service),
+            service: Some(service),
             web,
             began,
             interval: INTERVAL,
@@ -136,7 +140,7 @@ impl Pair {
         let counters = BTreeMap::new();
         let interval = INTERVAL;
         let mut pair =
-            Pair { _folder: folder, fleet, truth, _service: None, web, began, interval, counters };
+            Pair { _folder: folder, fleet, truth, service: None, web, began, interval, counters };
         pair.begin();
         pair
     }
@@ -150,7 +154,7 @@ impl Pair {
             _folder: folder,
             fleet: service,
             truth,
-            _service: None,
+            service: None,
             web,
             began,
             interval,
@@ -163,6 +167,16 @@ impl Pair {
     /// All that the fleet's process wrote, which is the service's where they are one or the fleet has none.
     pub(crate) fn log(&self) -> String {
         self.fleet.so_far()
+    }
+
+    /// Where the truth is.
+    pub(crate) fn truth(&self) -> SocketAddr {
+        self.truth
+    }
+
+    /// The service's process, which is one of its own; the fleet lives on while the pair does.
+    pub(crate) fn take_service(&mut self) -> Child {
+        self.service.take().unwrap()
     }
 
     /// The fleet's process, or the service's where they are one.

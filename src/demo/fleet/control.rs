@@ -155,7 +155,7 @@ impl Control {
             ("zone", node.zone),
             ("region", super::node::REGION),
             ("nodegroup", node.nodegroup),
-            ("capacity_type", if node.spot { "SPOT" } else { "ON_DEMAND" }),
+            ("capacity_type", if node.spot { "spot" } else { "on-demand" }),
         ]
         .into_iter()
         .collect();

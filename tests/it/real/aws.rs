@@ -3,6 +3,7 @@
 //! machine.
 
 mod double;
+mod mirrored;
 
 use crate::support::run;
 use double::Double;

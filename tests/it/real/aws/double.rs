@@ -49,7 +49,6 @@ impl Double {
     }
 
     /// Variables that lead the AWS SDK here and nowhere else. Region and credentials are the test's.
-    #[allow(dead_code, reason = "for the tests of the whole program")]
     pub(crate) fn environment(&self) -> [(&'static str, String); 4] {
         let nowhere = "/nonexistent".to_owned();
         [
@@ -61,7 +60,6 @@ impl Double {
     }
 
     /// Variables of a user with keys.
-    #[allow(dead_code, reason = "for the tests of the whole program")]
     pub(crate) fn keys() -> [(&'static str, &'static str); 3] {
         [
             ("AWS_REGION", "eu-central-1"),
@@ -78,7 +76,6 @@ impl Double {
     }
 
     /// Has it do something: `/fault?kind=`, `/clear`, `/away`, `/back`, `/metadata?mode=`.
-    #[allow(dead_code, reason = "for the tests of the whole program")]
     pub(crate) fn tell(&self, path: &str) -> Value {
         let answer = post(self.address("control"), path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());

@@ -115,11 +115,12 @@ impl Work {
     }
 
     async fn make(&self, target: &Target, name: String) {
-        let labels: Vec<(&str, &str)> = target
+        let labels: Vec<(&str, String)> = target
             .labels
             .iter()
-            .filter_map(|(label, value)| Some((label_of_node(label)?, value)))
+            .filter_map(|(label, value)| Some((label_of_node(label)?, as_written(label, value))))
             .collect();
+        let labels: Vec<(&str, &str)> = labels.iter().map(|(k, v)| (*k, v.as_str())).collect();
         self.api.create_node(&target.node, &labels).await;
         let node = target.node.to_string();
         let pod = Pod { name, node, port: target.port, owner: self.daemonset.to_string() };
@@ -142,6 +143,11 @@ pub(crate) fn written(address: Ipv4Addr, addresses: Addresses) -> IpAddr {
         Addresses::Direct => address.into(),
         Addresses::Proxied => Ipv4Addr::new(10, b, c, d).into(),
     }
+}
+
+/// EKS writes capacity types in its own way.
+fn as_written(label: &str, value: &str) -> String {
+    if label == "capacity_type" { value.to_uppercase().replace('-', "_") } else { value.to_owned() }
 }
 
 /// The label of a Node that our label of the info metric comes from.
