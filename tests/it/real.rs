@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-mod aws;
+pub(crate) mod aws;
 mod cluster;
 mod pipeline;
 mod prometheus;

@@ -2,8 +2,9 @@
 //! asks for. Goes out: what was asked of AWS, and what it has. Never: an account, a call that leaves the
 //! machine.
 
-mod double;
-mod mirrored;
+pub(crate) mod double;
+pub(crate) mod mirrored;
+mod scenarios;
 
 use crate::support::run;
 use double::Double;

@@ -14,6 +14,7 @@ mod api;
 mod harness;
 mod leaders;
 mod mirror;
+mod mirrored;
 mod objects;
 mod outages;
 mod reach;

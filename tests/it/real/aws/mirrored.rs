@@ -20,7 +20,7 @@ use vpc_cni_exporter::model::Kind;
 type Series = BTreeMap<String, Vec<[f64; 5]>>;
 
 /// The program as it mirrors to this AWS.
-pub(super) fn mirroring(double: &Double, flags: &[&str]) -> Command {
+pub(crate) fn mirroring(double: &Double, flags: &[&str]) -> Command {
     let mut command = program();
     command.envs(double.environment()).envs(Double::keys());
     command.args(["--mirror.interval=1s", "--mirror.max-billed-metrics=1000"]).args(flags);
@@ -28,7 +28,7 @@ pub(super) fn mirroring(double: &Double, flags: &[&str]) -> Command {
 }
 
 /// The mirror's part of `/api/v1/status`.
-pub(super) fn mirror(web: SocketAddr) -> Value {
+pub(crate) fn mirror(web: SocketAddr) -> Value {
     until("status", || {
         let answer = try_get(web, "/api/v1/status", &[]).ok()?;
         Some(serde_json::from_str::<Value>(&answer.text()).ok()?["mirror"].clone())
@@ -36,7 +36,7 @@ pub(super) fn mirror(web: SocketAddr) -> Value {
 }
 
 /// Of one outlet.
-pub(super) fn outlet(web: SocketAddr, name: &str) -> Value {
+pub(crate) fn outlet(web: SocketAddr, name: &str) -> Value {
     until(&format!("the outlet {name}"), || {
         let outlets = mirror(web)["outlets"].clone();
         outlets.as_array()?.iter().find(|outlet| outlet["outlet"] == name).cloned()
@@ -44,7 +44,7 @@ pub(super) fn outlet(web: SocketAddr, name: &str) -> Value {
 }
 
 /// Waits until so many intervals more have been cut, and nothing waits.
-pub(super) fn all_is_sent(web: SocketAddr, outlets: &[&str]) {
+pub(crate) fn all_is_sent(web: SocketAddr, outlets: &[&str]) {
     for name in outlets {
         let sent = || outlet(web, name)["points_sent"].as_u64().unwrap();
         for _ in 0..2 {
@@ -58,7 +58,7 @@ pub(super) fn all_is_sent(web: SocketAddr, outlets: &[&str]) {
 }
 
 /// What the cluster scope serves: labels that are no dimension are added up.
-pub(super) fn served(web: SocketAddr) -> BTreeMap<String, f64> {
+pub(crate) fn served(web: SocketAddr) -> BTreeMap<String, f64> {
     let page = figures(&get(web, "/metrics?scope=cluster", &[]).text());
     let mut sums = BTreeMap::new();
     for (series, value) in page {
@@ -74,7 +74,7 @@ pub(super) fn served(web: SocketAddr) -> BTreeMap<String, f64> {
 }
 
 /// The helper's names: sums over all that CloudWatch has of each.
-pub(super) fn sums_of_helper(double: &Double, dimension: &str) -> BTreeMap<String, f64> {
+pub(crate) fn sums_of_helper(double: &Double, dimension: &str) -> BTreeMap<String, f64> {
     let mut sums = BTreeMap::new();
     for point in double.ask("/stored?namespace=Kubernetes").as_array().unwrap() {
         assert_eq!(point["dimensions"], serde_json::json!({ "CLUSTER_ID": dimension }));
@@ -85,7 +85,7 @@ pub(super) fn sums_of_helper(double: &Double, dimension: &str) -> BTreeMap<Strin
 }
 
 /// The counters that the helper has a name for: that name, and ours.
-pub(super) fn counters() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(crate) fn counters() -> impl Iterator<Item = (&'static str, &'static str)> {
     FAMILIES.iter().filter_map(|family| {
         let cluster = family.cluster.as_ref().filter(|c| c.rule == Rule::Increase)?;
         Some((family.cloudwatch.filter(|_| cluster.kind == Kind::Counter)?, cluster.name))
@@ -93,7 +93,7 @@ pub(super) fn counters() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Every counter has the same sum in CloudWatch as on the page.
-pub(super) fn helper_adds_up(double: &Double, cluster: &str, served: &BTreeMap<String, f64>) {
+pub(crate) fn helper_adds_up(double: &Double, cluster: &str, served: &BTreeMap<String, f64>) {
     let stored = sums_of_helper(double, cluster);
     let mut compared = 0;
     for (theirs, ours) in counters() {
@@ -104,7 +104,7 @@ pub(super) fn helper_adds_up(double: &Double, cluster: &str, served: &BTreeMap<S
 }
 
 /// What these events say, extracted by another program than ours.
-pub(super) fn extracted(events: &str, cluster: &str) -> Series {
+pub(crate) fn extracted(events: &str, cluster: &str) -> Series {
     let mut command = Command::new(part("VPCCNI_AWS_PYTHON"));
     command.arg(script("extract.py"));
     // AWS's own schema stands outside the project.
@@ -120,7 +120,7 @@ pub(super) fn extracted(events: &str, cluster: &str) -> Series {
 }
 
 /// Every counter that is served has the same sum in these events, and every gauge the same last value.
-pub(super) fn events_add_up(series: &Series, served: &BTreeMap<String, f64>) {
+pub(crate) fn events_add_up(series: &Series, served: &BTreeMap<String, f64>) {
     let (mut counters, mut gauges) = (0, 0);
     for (name, points) in series {
         let Some(value) = served.get(name) else {
@@ -147,20 +147,20 @@ pub(super) fn events_add_up(series: &Series, served: &BTreeMap<String, f64>) {
 }
 
 /// The events in a log stream.
-pub(super) fn logged(double: &Double, group: &str, stream: &str) -> String {
+pub(crate) fn logged(double: &Double, group: &str, stream: &str) -> String {
     let events = double.ask(&format!("/events?group={group}&stream={stream}"));
     let message = |event: &Value| event["message"].as_str().unwrap().to_owned() + "\n";
     events.as_array().unwrap().iter().map(message).collect()
 }
 
 /// A CloudWatch agent, as far as the program knows it: whatever is sent to it is kept.
-pub(super) struct Agent {
+pub(crate) struct Agent {
     pub(super) address: SocketAddr,
     lines: Arc<Mutex<String>>,
 }
 
 impl Agent {
-    pub(super) fn start() -> Agent {
+    pub(crate) fn start() -> Agent {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let lines = Arc::new(Mutex::new(String::new()));
@@ -180,7 +180,7 @@ impl Agent {
         Agent { address, lines }
     }
 
-    pub(super) fn events(&self) -> String {
+    pub(crate) fn events(&self) -> String {
         self.lines.lock().unwrap().clone()
     }
 }

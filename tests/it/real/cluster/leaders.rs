@@ -19,14 +19,14 @@ const LEADS: &str = "vpccni_exporter_leader";
 const CONTENDED: &str = "vpc-cni-exporter/contended";
 
 /// What the nodes themselves say, summed; their processes live all the time.
-fn adds_of_nodes(web: SocketAddr) -> f64 {
+pub(super) fn adds_of_nodes(web: SocketAddr) -> f64 {
     let page = served(web);
     let rows = page.iter().filter(|(key, _)| key.starts_with("awscni_add_ip_req_count{"));
     rows.map(|(_, value)| value).sum()
 }
 
 /// Waits until a process has scraped every node again, twice.
-fn settled(web: SocketAddr) {
+pub(super) fn settled(web: SocketAddr) {
     let rounds = || status(web)["rounds_closed"].as_u64().unwrap();
     let now = rounds();
     until("two rounds more", || (rounds() >= now + 3).then_some(()));
