@@ -2,6 +2,7 @@
 //! asks for. Goes out: what was asked of AWS, and what it has. Never: an account, a call that leaves the
 //! machine.
 
+mod alarms;
 pub(crate) mod double;
 pub(crate) mod mirrored;
 mod scenarios;
