@@ -1,16 +1,20 @@
-//! What a publishing costs: view, aggregation, rendering, compression, for 10,000 nodes.
+//! What a publishing costs: view, aggregation, rendering, compression; and an interval of the CloudWatch
+//! mirror, for 10,000 nodes.
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends by panicking")]
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::ffi::OsString;
 use std::hint::black_box;
 use std::time::Duration;
 use vpc_cni_exporter::aggregate::figures;
+use vpc_cni_exporter::config;
 use vpc_cni_exporter::model::{Moment, Source, Target, Targets};
 use vpc_cni_exporter::observe::Observe;
 use vpc_cni_exporter::render::detail::Detail;
 use vpc_cni_exporter::render::negotiate::Format;
 use vpc_cni_exporter::render::{self, Narrow, gzip};
+use vpc_cni_exporter::ship::preview::Preview;
 use vpc_cni_exporter::store::{Answer, Settings, Store};
 
 const NODES: usize = 10_000;
@@ -67,5 +71,30 @@ fn publishing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, publishing);
+/// All of an interval but the sending, for all outlets: once a minute by default.
+fn mirroring(criterion: &mut Criterion) {
+    let store = store();
+    let words = ["x", "--mirror.to=put,emf+stdout:,emf+tcp:", "--cluster.name=blue"];
+    let settings = config::read_words(&words.map(OsString::from)).unwrap().mirror;
+    let plan = settings.plan(Duration::from_secs(30), false, None, None).unwrap();
+    let mut group = criterion.benchmark_group("mirror");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    let begun = || {
+        let mut preview = Preview::new(&plan);
+        preview.of(store.view(moment(0.5)));
+        preview
+    };
+    let text = begun().of(store.view(moment(60.0))).unwrap();
+    assert!(text.contains("metrics billed"), "{text}");
+    group.bench_function("interval", |b| {
+        b.iter_batched_ref(
+            begun,
+            |preview| black_box(preview.of(store.view(moment(60.0)))),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, publishing, mirroring);
 criterion_main!(benches);

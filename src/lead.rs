@@ -254,7 +254,7 @@ impl Elector {
 
     /// Before there is anything to serve: a right that is missing is told with the others, not after the
     /// first round.
-    async fn look(&mut self) {
+    async fn look(&self) {
         let lease = &self.client.form.name;
         let (answer, told) = match self.client.list().await {
             Ok(_) => (Answer::Ok, None),

@@ -1,15 +1,60 @@
 //! What one interval would send, without sending it. Comes in: the store's view at the end of the next
 //! interval. Goes out: text: events, requests, what is billed and about what it costs. Never: a request.
 
-use super::cut::Cutter;
+use super::cut::{Cut, Cutter};
 use super::cutting::{self, Dialect, Packer};
 use super::emf::Writer;
 use super::settings::{Plan, To};
 use crate::clock::Clock;
 use crate::mirror::{Interval, Sink, Value};
 use crate::store::Store;
+use crate::view::View;
 use serde_json::json;
 use tokio::sync::watch;
+
+/// Says of one interval after another what it would send.
+#[derive(Debug)]
+pub struct Preview<'a> {
+    plan: &'a Plan,
+    cutter: Cutter,
+    packer: Packer,
+}
+
+impl<'a> Preview<'a> {
+    /// By this plan.
+    pub fn new(plan: &'a Plan) -> Preview<'a> {
+        Preview { plan, cutter: Cutter::new(plan.seconds()), packer: Packer::new(plan) }
+    }
+
+    /// What the interval that ended before this view would send; `None` where no node answered in it, or
+    /// an earlier view ended it.
+    pub fn of(&mut self, view: View) -> Option<String> {
+        let cut = self.cutter.cut(view)?;
+        cut.covered.then(|| self.text(&cut))
+    }
+
+    fn text(&mut self, cut: &Cut) -> String {
+        let plan = self.plan;
+        let packed = self.packer.pack(cut);
+        let name = plan.cluster.as_deref().unwrap_or("(the name that labels or tags tell)");
+        let mut out = String::new();
+        for to in &plan.to {
+            let dialect = Dialect::of(to.sink(), plan.is_shard);
+            let Some(interval) = packed.of(dialect) else { continue };
+            let text = if to.sink() == Sink::Put {
+                requests(interval, &plan.namespace(dialect), dialect.dimension(), name)
+            } else {
+                events(interval, plan, to, name)
+            };
+            out.push_str(&text);
+        }
+        out.push_str(&format!(
+            "\n{} metrics billed (--mirror.max-billed-metrics={}), {} left out: {}\n",
+            packed.billed, plan.most_billed, packed.over, packed.estimate
+        ));
+        out
+    }
+}
 
 /// Waits for the end of the next whole interval in which a node answered; `None` where the service ends
 /// before.
@@ -20,35 +65,15 @@ pub async fn interval(
     mut ready: watch::Receiver<bool>,
 ) -> Option<String> {
     ready.wait_for(|ready| *ready).await.ok()?;
-    let mut packer = Packer::new(plan);
-    let mut cutter = Cutter::new(plan.seconds());
+    let mut preview = Preview::new(plan);
     // The first one began before we did.
-    cutter.cut(store.view(clock.now()));
-    let cut = loop {
-        let next = cutting::next(&mut cutter, store, clock, plan.is_shard).await;
+    preview.cutter.cut(store.view(clock.now()));
+    loop {
+        let next = cutting::next(&mut preview.cutter, store, clock, plan.is_shard).await;
         if let Some(cut) = next.filter(|cut| cut.covered) {
-            break cut;
+            return Some(preview.text(&cut));
         }
-    };
-    let packed = packer.pack(&cut);
-    let name = plan.cluster.as_deref().unwrap_or("(the name that labels or tags tell)");
-    let mut out = String::new();
-    for to in &plan.to {
-        let dialect = Dialect::of(to.sink(), plan.is_shard);
-        let Some(interval) = packed.of(dialect) else { continue };
-        let text = if to.sink() == Sink::Put {
-            requests(interval, &plan.namespace(dialect), dialect.dimension(), name)
-        } else {
-            events(interval, plan, to, name)
-        };
-        out.push_str(&text);
     }
-    let billed = packed.billed;
-    out.push_str(&format!(
-        "\n{billed} metrics billed (--mirror.max-billed-metrics={}), {} left out: {}\n",
-        plan.most_billed, packed.over, packed.estimate
-    ));
-    Some(out)
 }
 
 fn events(interval: &Interval, plan: &Plan, to: &To, cluster: &str) -> String {

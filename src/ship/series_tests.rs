@@ -211,6 +211,7 @@ fn a_day_of_the_largest_cluster_waits_in_the_queue_that_is_the_default() {
         }
         assert!(spreads > 0);
         let bytes = super::super::queue::weight(&crate::mirror::Interval { start: 0, groups });
+        println!("{bytes} bytes a minute");
         assert!(bytes * MINUTES <= QUEUE, "{bytes} bytes a minute");
     }
 }

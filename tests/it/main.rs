@@ -16,6 +16,7 @@ mod conformance;
 mod emf;
 mod floors;
 mod golden;
+mod mirror;
 mod readme;
 mod real;
 mod support;
