@@ -81,14 +81,14 @@ impl Service {
         let preview = Service { config, ..self };
         let (tx, rx) = oneshot::channel();
         preview.until(cancel, Some(tx)).await?;
-        rx.await.context("stopped before an interval had ended")
+        rx.await.context("stopped before an interval had ended")?.map_err(|words| anyhow!(words))
     }
 
     /// `preview` is told what the mirror would send, and ends the run.
     async fn until(
         self,
         cancel: CancellationToken,
-        preview: Option<oneshot::Sender<String>>,
+        preview: Option<oneshot::Sender<Result<String, String>>>,
     ) -> anyhow::Result<()> {
         let Service { config, bound, observe, clock } = self;
         let Config {

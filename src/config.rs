@@ -231,6 +231,8 @@ impl Config {
         given: impl Fn(&str) -> bool,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Config, ConfigError> {
+        // Templates write what is not set as empty.
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let error = |key: &str, value: &str, allowed: &str| ConfigError {
             key: match own_variable(key) {
                 // Were it on the command line too, naming the variable would still be true.
@@ -308,14 +310,14 @@ impl Config {
                 error("--discover.file", pattern, &format!("a path or pattern is allowed: {bad}"))
             })?;
         }
-        if let Some(value) = variable("CLUSTER_ENDPOINT").filter(|v| !v.is_empty())
+        if let Some(value) = variable("CLUSTER_ENDPOINT")
             && service.kube.api_server.is_none()
         {
             let url = kubernetes::url(&value);
             service.kube.api_server =
                 Some(url.map_err(|allowed| error("CLUSTER_ENDPOINT", &value, &allowed))?);
         }
-        let in_cluster = kubernetes::in_cluster(&variable);
+        let in_cluster = kubernetes::in_cluster(variable);
         let kubernetes = match service.discover.kubernetes {
             Mode::On => true,
             Mode::Off => false,
@@ -333,9 +335,8 @@ impl Config {
             Election::Off => false,
             Election::Auto => in_cluster,
         };
-        let named = |key: &str| variable(key).filter(|name| !name.is_empty());
         // In the node's network a pod's host name is the node's.
-        let host = named("POD_NAME").or_else(|| named("HOSTNAME")).or_else(host_name);
+        let host = variable("POD_NAME").or_else(|| variable("HOSTNAME")).or_else(host_name);
         let shard = service.shard.resolve(host.as_deref()).map_err(|allowed| {
             let given = service.shard.index.map(|index| index.to_string()).unwrap_or_default();
             error("--shard.index", &given, &allowed)
@@ -369,7 +370,7 @@ impl Config {
             in_cluster,
             election,
             host,
-            pod_ip: variable("POD_IP").filter(|ip| !ip.is_empty()),
+            pod_ip: variable("POD_IP"),
             shard,
             deadline,
             publish_interval,

@@ -73,7 +73,6 @@ fn wrong_values_of_the_helpers_variables_name_key_value_and_what_is_allowed() {
     for (key, value) in [
         ("METRIC_UPDATE_INTERVAL", "30s"),
         ("METRIC_UPDATE_INTERVAL", "0"),
-        ("METRIC_UPDATE_INTERVAL", ""),
         ("USE_PROMETHEUS", "on"),
         ("USE_CLOUDWATCH", "maybe"),
         ("AWS_VPC_K8S_CNI_LOGLEVEL", "loud"),
@@ -81,6 +80,16 @@ fn wrong_values_of_the_helpers_variables_name_key_value_and_what_is_allowed() {
         let error = resolve(&[], &[(key, value)]).unwrap_err();
         assert_eq!((error.key.as_str(), error.value.as_str()), (key, value));
         assert!(error.allowed.contains("allowed"), "{}", error.allowed);
+    }
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    for name in
+        ["USE_PROMETHEUS", "USE_CLOUDWATCH", "METRIC_UPDATE_INTERVAL", "AWS_VPC_K8S_CNI_LOGLEVEL"]
+    {
+        let config = resolve(&[], &[(name, "")]).unwrap();
+        assert_eq!((config.hide_data, config.mirror.is_some()), (false, false), "{name}");
     }
 }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use term::{Step, Term};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 mod knock;
@@ -71,7 +71,7 @@ pub struct Settings {
     #[arg(long = "lead.name", env = "VPCCNI_LEAD_NAME", value_name = "NAME",
           default_value = "vpc-cni-exporter", value_parser = name)]
     pub name: String,
-    /// After how long without renewal another process takes over; 3s at least
+    /// After how long without renewal another process takes over; whole seconds from 3s to 1h
     #[arg(long = "lead.duration", env = "VPCCNI_LEAD_DURATION", value_name = "DURATION",
           default_value = "15s", value_parser = duration)]
     pub duration: Duration,
@@ -275,11 +275,11 @@ impl Elector {
                 },
             }
             while self.has_note() && Instant::now() < next {
-                match self.write_note().await {
+                // The renewal must not wait for it, and carries it, too.
+                match timeout_at(next, self.write_note()).await {
                     // Somebody announced himself meanwhile, for example.
-                    Err(Refusal(Answer::Conflict, _)) => sleep(NOTE_AGAIN).await,
-                    // The next renewal carries it, too.
-                    Ok(()) | Err(_) => break,
+                    Ok(Err(Refusal(Answer::Conflict, _))) => sleep(NOTE_AGAIN).await,
+                    Ok(_) | Err(_) => break,
                 }
             }
         }
@@ -347,6 +347,11 @@ impl Elector {
         if begins {
             self.read_note(ours);
         }
+        let holder = ours.map_or("", |read| &read.record.holder);
+        let another = !holder.is_empty() && holder != self.candidate.identity;
+        self.notes
+            .noted
+            .send_if_modified(|noted| std::mem::replace(&mut noted.another, another) != another);
         if step == Step::Ask
             && let Some(read) = ours
         {
@@ -455,12 +460,12 @@ impl Elector {
         };
         if !held.iter().all(is_dead) {
             self.tell(self.others.words(&held));
-            self.give_back(&leases).await;
+            self.give_back(&leases, None).await;
             return Ok(false);
         }
         for read in held {
             if let Err(refusal) = self.client.retire(read).await {
-                self.give_back(&leases).await;
+                self.give_back(&leases, None).await;
                 return Err(refusal);
             }
         }
@@ -516,13 +521,15 @@ impl Elector {
         }
     }
 
-    async fn give_back(&self, leases: &[Read]) {
+    /// `note`: what it is to say of the mirror; what it says already where that is not given.
+    async fn give_back(&self, leases: &[Read], note: Option<&str>) {
         let ours = leases.iter().find(|read| read.name == self.client.form.name);
         let Some(read) = ours.filter(|read| read.record.holder == self.candidate.identity) else {
             return;
         };
         let unix = self.clock.now().unix;
-        let claim = Claim { holder: "", contended: true, unix, renewal: 0, note: &read.note };
+        let note = note.unwrap_or(&read.note);
+        let claim = Claim { holder: "", contended: true, unix, renewal: 0, note };
         // Where it fails the Lease ends by itself.
         drop(self.client.replace(read, &claim).await);
     }
@@ -532,7 +539,7 @@ impl Elector {
         if self.term.holds_lease()
             && let Ok(leases) = self.client.list().await
         {
-            self.give_back(&leases).await;
+            self.give_back(&leases, Some(&self.note(false))).await;
         }
     }
 

@@ -217,11 +217,13 @@ pub enum Trouble {
     Unreachable,
     /// What was asked for cannot be: a log group that there is not, a value that is refused as a whole.
     Refused,
+    /// Nobody holds the Lease, or it cannot be noted there what is begun.
+    Lease,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Trouble; 8] = [
+    pub const ALL: [Trouble; 9] = [
         Trouble::Identity,
         Trouble::Credentials,
         Trouble::Region,
@@ -230,6 +232,7 @@ impl Trouble {
         Trouble::Server,
         Trouble::Unreachable,
         Trouble::Refused,
+        Trouble::Lease,
     ];
 
     /// The label value.
@@ -243,6 +246,7 @@ impl Trouble {
             Trouble::Server => "server",
             Trouble::Unreachable => "unreachable",
             Trouble::Refused => "refused",
+            Trouble::Lease => "lease",
         }
     }
 }
@@ -315,4 +319,6 @@ pub struct Noted {
     pub written: String,
     /// The note that stood there when this process last did not lead: its predecessor's.
     pub read: String,
+    /// Whether another process holds the Lease, as it was read last.
+    pub another: bool,
 }

@@ -2,7 +2,7 @@
 //! uptime. Never: a wall clock, which may be wrong; a promise that outlives a pause of the process; one that
 //! goes on by itself after somebody was told that it had ended.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Shared by the election, which extends it, and the server, which asks.
 #[derive(Debug)]
@@ -11,17 +11,24 @@ pub struct Promise {
     until: AtomicU64,
     /// Which time of leading it belongs to; another process may have served between two.
     term: AtomicU64,
+    /// Whether its end was put off though nobody confirmed it.
+    alone: AtomicBool,
 }
 
 impl Promise {
     /// For a process that nobody competes with: there is one term, 0, and it never ends.
     pub fn forever() -> Promise {
-        Promise { until: AtomicU64::new(f64::INFINITY.to_bits()), term: AtomicU64::new(0) }
+        Promise::until(f64::INFINITY)
     }
 
     /// None yet.
     pub fn none() -> Promise {
-        Promise { until: AtomicU64::new(f64::NEG_INFINITY.to_bits()), term: AtomicU64::new(0) }
+        Promise::until(f64::NEG_INFINITY)
+    }
+
+    fn until(uptime: f64) -> Promise {
+        let (until, term) = (AtomicU64::new(uptime.to_bits()), AtomicU64::new(0));
+        Promise { until, term, alone: AtomicBool::new(false) }
     }
 
     /// The present or last term; 0 before the first, and without an election.
@@ -60,11 +67,19 @@ impl Promise {
         let until = until.max(f64::from_bits(before)).to_bits();
         let swap =
             || self.until.compare_exchange(before, until, Ordering::AcqRel, Ordering::Relaxed);
-        holds && swap().is_ok()
+        let goes_on = holds && swap().is_ok();
+        self.alone.fetch_or(goes_on, Ordering::AcqRel);
+        goes_on
+    }
+
+    /// Whether it goes on because no other process is known, though the API server does not answer.
+    pub fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Acquire)
     }
 
     /// The same term goes on until this uptime: the Lease was ours all the time.
     pub fn extend(&self, until: f64) {
+        self.alone.store(false, Ordering::Release);
         self.until.store(until.to_bits(), Ordering::Release);
     }
 
@@ -98,7 +113,8 @@ mod tests {
         let promise = Promise::none();
         assert!(!promise.prolong(10.0, 0.0), "there is none");
         promise.begin(10.0);
-        assert!(promise.prolong(20.0, 9.0) && promise.holds(1, 19.0));
+        assert!(!promise.is_alone());
+        assert!(promise.prolong(20.0, 9.0) && promise.holds(1, 19.0) && promise.is_alone());
         assert!(promise.prolong(15.0, 19.0) && promise.holds(1, 19.5), "never shortened");
         assert!(!promise.prolong(30.0, 20.0), "it had ended");
         // The one who prolongs it read the clock before the other one did.
@@ -106,6 +122,6 @@ mod tests {
         assert!(!promise.prolong(30.0, 19.9), "somebody was told");
         assert!(!promise.holds(1, 19.0));
         promise.extend(40.0);
-        assert!(promise.holds(1, 30.0));
+        assert!(promise.holds(1, 30.0) && !promise.is_alone());
     }
 }

@@ -71,7 +71,7 @@ pub enum Labelled {
 }
 
 /// What ties the stage to the others.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Wires {
     /// Whether this process leads.
     pub promise: Arc<Promise>,
@@ -87,13 +87,15 @@ pub struct Wires {
     pub clock: Clock,
 }
 
-/// Ships until it is cancelled, and then for `drain` at most.
+/// Ships until it is cancelled, and then for `drain` at most. `again`: another run of this process ended
+/// before, and what was gained until now was its to send.
 pub async fn run(
     plan: Plan,
     store: Arc<Store>,
     wires: Wires,
     observe: Arc<Observe>,
     drain: Duration,
+    again: bool,
     cancel: CancellationToken,
 ) {
     let Wires { promise, noted, note, mut ready, labelled, clock } = wires;
@@ -116,6 +118,7 @@ pub async fn run(
             clock,
             observe: Arc::clone(&observe),
             term: None,
+            floor: i64::MIN,
             pause: courier::FIRST_PAUSE,
             standing: Standing::default(),
         };
@@ -124,12 +127,17 @@ pub async fn run(
     }
     let naming =
         naming::name(aws, plan.cluster.clone(), labelled, name_tx, clock, Arc::clone(&observe));
+    let mut cutter = Cutter::new(plan.seconds());
+    if again {
+        cutter.cut(store.view(clock.now()));
+    }
     let mut cutting = Cutting {
         packer: Packer::new(&plan),
-        cutter: Cutter::new(plan.seconds()),
+        cutter,
         store,
         shelves,
         observe,
+        promise,
         most_billed: plan.most_billed,
         is_shard: plan.is_shard,
     };

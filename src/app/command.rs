@@ -61,11 +61,13 @@ pub fn catalog() -> String {
 /// The service, but nobody hears it, and it ends once it can say what the mirror would send.
 fn preview(service: config::Service, matches: &ArgMatches) -> ExitCode {
     let given = matches.subcommand_matches("mirror").unwrap_or(matches);
+    let given_level = service.log.level;
     match resolve(service, given) {
         Ok(mut config) => {
             // Beside the service that it is asked about.
             config.service.web.listen_address = ListenAddress::anywhere_on_loopback();
-            logging::start(LogLevel::Warn, config.service.log.format);
+            let level = given_level.unwrap_or(LogLevel::Warn);
+            logging::start(level, config.service.log.format);
             exit_code(with_runtime(|stop| async move {
                 let text = Service::bind(config)?.preview(stop).await?;
                 print(&text)

@@ -25,7 +25,10 @@ pub(crate) struct Metrics {
     last_success: GaugeVec,
     billed: IntGauge,
     cost: Gauge,
-    trouble: Limiter,
+    trouble: [Limiter; Sink::ALL.len()],
+    name: Limiter,
+    cap: Limiter,
+    clock: Limiter,
     drops: Limiter,
     board: Mutex<Board>,
 }
@@ -61,7 +64,7 @@ impl Metrics {
             state: gauges(
                 registry,
                 "vpccni_exporter_mirror_state",
-                "1 for the state that an outlet of the CloudWatch mirror is in: off, waiting (nothing to send yet), leading (it sends), following (another process sends), refused (it would send but cannot).",
+                "1 for the state that an outlet of the CloudWatch mirror is in: off, waiting (nothing to send yet), leading (it sends), following (another process holds the Lease), refused (it would send but cannot).",
                 &["outlet", "state"],
             ),
             sent: counters(
@@ -120,7 +123,10 @@ impl Metrics {
                     "What the mirror costs in a month by the list prices of us-east-1, without free tier: metrics, requests, log ingestion.",
                 ),
             ),
-            trouble: Limiter::new(1, Duration::from_secs(60)),
+            trouble: Sink::ALL.map(|_| Limiter::new(1, Duration::from_secs(60))),
+            name: Limiter::new(1, Duration::from_secs(60)),
+            cap: Limiter::new(1, Duration::from_secs(600)),
+            clock: Limiter::new(1, Duration::from_secs(600)),
             drops: Limiter::new(1, Duration::from_secs(60)),
             board: Mutex::default(),
         };
@@ -222,7 +228,7 @@ impl Observe {
     /// A try to send failed; it is made again.
     pub(crate) fn mirror_failed(&self, sink: Sink, trouble: Trouble, words: &str) {
         self.ship.failures.with_label_values(&[sink.as_str(), trouble.as_str()]).inc();
-        if let Some(unsaid) = self.ship.trouble.allow() {
+        if let Some(unsaid) = self.ship.trouble[sink as usize].allow() {
             let (outlet, reason) = (sink.as_str(), trouble.as_str());
             warn!(outlet, reason, unsaid, "nothing can be sent to CloudWatch now: {words}");
         }
@@ -249,14 +255,46 @@ impl Observe {
         }
     }
 
+    /// Another process sends.
+    pub(crate) fn mirror_costs_nothing(&self) {
+        self.ship.billed.set(0);
+        self.ship.cost.set(0.0);
+        self.board(|board| {
+            board.billed = 0;
+            board.cost = None;
+        });
+    }
+
+    /// No interval ended, though one should: the wall clock is behind the last one by so many seconds.
+    pub(crate) fn mirror_awaits_clock(&self, ahead: f64) {
+        /// A timer may be early by some.
+        const NOTABLE: f64 = 5.0;
+        if ahead > NOTABLE
+            && let Some(unsaid) = self.ship.clock.allow()
+        {
+            warn!(
+                unsaid,
+                "the wall clock went back: the CloudWatch mirror has sent later times already and waits {ahead:.0} s; what happens until then is sent with the next interval"
+            );
+        }
+    }
+
     /// More metrics than `--mirror.max-billed-metrics`: the rest is not sent.
     pub(crate) fn mirror_capped(&self, most: usize, over: u64) {
-        if let Some(unsaid) = self.ship.drops.allow() {
+        if let Some(unsaid) = self.ship.cap.allow() {
             warn!(
                 unsaid,
                 "{over} more metrics would be billed than --mirror.max-billed-metrics ({most}) allows: they are not sent; raise it, or ask for less (--mirror.dimensions, --mirror.node-metrics)"
             );
         }
+    }
+
+    /// The mirror ended though nobody asked it to; it begins anew after this.
+    pub(crate) fn mirror_broke(&self, after: Duration) {
+        tracing::error!(
+            "the CloudWatch mirror broke, which is a bug: what waited is lost, and it begins anew in {} s; everything else goes on",
+            after.as_secs()
+        );
     }
 
     /// The cluster's name is known.
@@ -270,7 +308,7 @@ impl Observe {
 
     /// The cluster's name is not known; it is asked for again.
     pub(crate) fn mirror_unnamed(&self, words: &str) {
-        if let Some(unsaid) = self.ship.trouble.allow() {
+        if let Some(unsaid) = self.ship.name.allow() {
             warn!(
                 unsaid,
                 "the CloudWatch mirror does not know this cluster's name and sends nothing: {words}"

@@ -31,28 +31,37 @@ const HOUR: i64 = 3600;
 #[derive(Debug)]
 pub(super) struct Cap {
     most: usize,
-    /// By hash of namespace, name and dimensions: the last interval that had it.
-    admitted: HashMap<u64, i64, BuildHasherDefault<DefaultHasher>>,
+    /// Of these, so many are kept free for those that come first.
+    reserved: usize,
+    /// By hash of namespace, name and dimensions: the last interval that had it, and whether it comes first.
+    admitted: HashMap<u64, (i64, bool), BuildHasherDefault<DefaultHasher>>,
 }
 
 impl Cap {
     /// `most`: `--mirror.max-billed-metrics`.
-    pub(super) fn new(most: usize) -> Cap {
-        Cap { most, admitted: HashMap::default() }
+    pub(super) fn new(most: usize, reserved: usize) -> Cap {
+        Cap { most, reserved, admitted: HashMap::default() }
     }
 
-    /// Takes the points out of an interval that are over the cap; how many that were.
-    pub(super) fn apply(&mut self, namespace: &str, interval: &mut Interval) -> u64 {
+    /// Takes the points out of an interval that are over the cap; how many that were. `first`: whether
+    /// room is reserved for these.
+    pub(super) fn apply(&mut self, namespace: &str, interval: &mut Interval, first: bool) -> u64 {
         let start = interval.start;
-        self.admitted.retain(|_, seen| *seen > start - HOUR);
+        self.admitted.retain(|_, (seen, _)| *seen > start - HOUR);
+        let theirs = self.admitted.values().filter(|(_, is_first)| *is_first != first).count();
+        let taken = if first { theirs } else { theirs.max(self.reserved) };
+        let most = self.most.saturating_sub(taken);
+        let mut ours = self.admitted.len() - theirs;
         let mut over = 0;
         for group in &mut interval.groups {
             let Group { dimensions, points } = group;
             points.retain(|point| {
                 let key = self.admitted.hasher().hash_one((namespace, &point.name, &*dimensions));
-                let fits = self.admitted.contains_key(&key) || self.admitted.len() < self.most;
+                let known = self.admitted.contains_key(&key);
+                let fits = known || ours < most;
                 if fits {
-                    self.admitted.insert(key, start);
+                    ours += usize::from(!known);
+                    self.admitted.insert(key, (start, first));
                 } else {
                     over += 1;
                 }
@@ -141,24 +150,35 @@ mod tests {
 
     #[test]
     fn what_came_first_stays_within_the_cap_and_gives_its_place_up_after_an_hour() {
-        let mut cap = Cap::new(2);
+        let mut cap = Cap::new(2, 0);
         let mut first = interval(0, &["a", "b", "c"]);
-        assert_eq!(cap.apply("n", &mut first), 1);
+        assert_eq!(cap.apply("n", &mut first, false), 1);
         assert_eq!(names(&first), ["a", "b"]);
         let mut second = interval(60, &["c", "b", "a"]);
-        assert_eq!(cap.apply("n", &mut second), 1);
+        assert_eq!(cap.apply("n", &mut second, false), 1);
         assert_eq!(names(&second), ["b", "a"]);
         let mut later = interval(60 + HOUR, &["c", "b"]);
-        assert_eq!(cap.apply("n", &mut later), 0);
+        assert_eq!(cap.apply("n", &mut later, false), 0);
         assert_eq!(cap.billed(), 2);
     }
 
     #[test]
     fn the_same_name_in_two_namespaces_is_billed_twice() {
-        let mut cap = Cap::new(10);
-        cap.apply("n", &mut interval(0, &["a"]));
-        cap.apply("m", &mut interval(0, &["a"]));
+        let mut cap = Cap::new(10, 0);
+        cap.apply("n", &mut interval(0, &["a"]), false);
+        cap.apply("m", &mut interval(0, &["a"]), false);
         assert_eq!(cap.billed(), 2);
+    }
+
+    #[test]
+    fn the_helpers_names_have_their_room_even_where_they_come_later() {
+        let mut cap = Cap::new(3, 2);
+        let mut own = interval(0, &["a", "b", "c"]);
+        assert_eq!(cap.apply("n", &mut own, false), 2);
+        let mut helper = interval(60, &["h", "i"]);
+        assert_eq!(cap.apply("m", &mut helper, true), 0);
+        assert_eq!((cap.billed(), names(&helper)), (3, vec!["h", "i"]));
+        assert_eq!(cap.apply("n", &mut interval(60, &["a", "b"]), false), 1);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Sends what waits for one outlet. Comes in: a queue, the promise to lead, the cluster's name. Goes out:
-//! deliveries, and how the outlet stands. Never: a point of a process that does not lead, an interval that
-//! another process began to send.
+//! deliveries, and how the outlet stands. Never: a batch begun by a process that does not lead, or that its
+//! successor could not know of; an interval that another process began to send.
 //!
 //! *Flow*: while this process leads, the oldest intervals are noted as begun, sent, and noted as settled.
-//! While another leads, what it has settled leaves the queue. *When it cannot keep up*: the queue gives up
+//! While another leads, what it has settled leaves the queue; while nobody does, nothing. *When it cannot keep up*: the queue gives up
 //! its oldest. *Stopping*: what waits is sent, as far as the time allows.
 
 use super::handover::Progress;
@@ -34,7 +34,7 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// While another process leads, or none: how often that is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A queue that the cutter fills and a courier empties.
 #[derive(Debug)]
@@ -83,6 +83,8 @@ pub(super) struct Courier {
     pub(super) observe: Arc<Observe>,
     /// `None` before the first time of leading.
     pub(super) term: Option<u64>,
+    /// Up to here another process began to send, whenever we come to cut it.
+    pub(super) floor: i64,
     pub(super) pause: Duration,
     pub(super) standing: Standing,
 }
@@ -100,7 +102,7 @@ impl Courier {
                 () = cancel.cancelled() => break,
                 // A notice is kept for whoever comes late.
                 () = self.shelf.filled.notified(), if next <= Instant::now() => {}
-                () = sleep_until(next.max(Instant::now() + LOOK / 2)) => {}
+                () = sleep_until(next.max(Instant::now() + LOOK)) => {}
             }
             // What is under way when the end is asked for goes on while there is time: dropped, it would be
             // unconfirmed.
@@ -135,8 +137,8 @@ impl Courier {
 
     /// One look at what is to be done; whether that failed.
     async fn turn(&mut self) -> bool {
-        self.count_given_up();
         let term = self.promise.term();
+        self.count_given_up(self.leads());
         if !self.leads() {
             self.follow();
             return false;
@@ -145,7 +147,11 @@ impl Courier {
             self.take_over(term);
             self.term = Some(term);
         }
-        let batch = self.shelf.lock().send(BATCH);
+        let batch = {
+            let mut shelf = self.shelf.lock();
+            drop(shelf.settle(self.floor));
+            shelf.send(BATCH)
+        };
         let Some(last) = batch.last().map(|interval| interval.start) else {
             let state = match self.standing.state {
                 State::Off | State::Waiting => State::Waiting,
@@ -154,12 +160,14 @@ impl Courier {
             self.stands(state, None);
             return false;
         };
-        let delivery = self.deliver(term, &batch, last).await;
+        let before = batch.first().map_or(last, |interval| interval.start - 1);
+        let delivery = self.deliver(term, &batch, Progress { settled: before, begun: last }).await;
         self.shelf.lock().sent(delivery.settled);
-        if let Some(last) = delivery.settled.checked_sub(1).and_then(|at| batch.get(at)) {
-            let settled = last.start;
-            self.notebook.settled(term, self.sink, Progress { settled, begun: settled });
-        }
+        // What was not sent is not begun any more: whoever comes next may send it.
+        let settled = delivery.settled.checked_sub(1).and_then(|at| batch.get(at));
+        let settled = settled.map_or(before, |interval| interval.start);
+        let begun = self.outlet.open().map_or(settled, |open| open.max(settled));
+        self.notebook.settled(term, self.sink, Progress { settled, begun });
         self.observe.mirror_points(self.sink, &delivery.tally);
         if delivery.tally.sent > 0 {
             self.standing.last_success = Some(self.clock.now().unix);
@@ -178,9 +186,13 @@ impl Courier {
         }
     }
 
-    /// Of an interval that was sent in part, that part is known already.
-    fn count_given_up(&mut self) {
+    /// Of an interval that was sent in part, that part is known already. What a follower gives up its leader
+    /// has, or counts.
+    fn count_given_up(&mut self, leads: bool) {
         for interval in self.shelf.given_up() {
+            if !leads {
+                continue;
+            }
             let mut tally = self.outlet.abandon(interval.start);
             let known = tally.sent + tally.unconfirmed + tally.dropped.iter().sum::<u64>();
             tally.drop(Drop::QueueFull, (interval.points() as u64).saturating_sub(known));
@@ -188,14 +200,18 @@ impl Courier {
         }
     }
 
-    async fn deliver(&mut self, term: u64, batch: &[Arc<Interval>], last: i64) -> Delivery {
+    async fn deliver(&mut self, term: u64, batch: &[Arc<Interval>], begun: Progress) -> Delivery {
         let cluster = self.cluster.borrow().clone();
         let cluster = match cluster {
             Ok(cluster) => cluster,
             Err(words) => return Delivery::blocked((Trouble::Identity, words)),
         };
-        let before = batch.first().map_or(last, |interval| interval.start - 1);
-        self.notebook.begun(term, self.sink, Progress { settled: before, begun: last }).await;
+        // One that is alone sends on while the API server is away, as it serves on.
+        if !self.notebook.begun(term, self.sink, begun).await && !self.promise.is_alone() {
+            let words =
+                "what is begun cannot be noted in the Lease; see --lead.election and /readyz";
+            return Delivery::blocked((Trouble::Lease, words.to_owned()));
+        }
         // Noting may have taken its time.
         if !self.promise.holds(term, self.clock.uptime()) {
             return Delivery::default();
@@ -208,17 +224,30 @@ impl Courier {
         delivery
     }
 
-    /// What the holder has settled is done with. What it began is kept, should it never settle it. A holder
-    /// that leaves no note sends everything, for all we know.
+    /// What the holder has settled is done with. What it began is kept, should it never settle it. Another
+    /// holder that leaves no note sends everything, for all we know.
     fn follow(&mut self) {
-        let settled = self.notebook.theirs(self.sink).map_or(i64::MAX, |theirs| theirs.settled);
+        let another = self.notebook.another();
+        let settled = match self.notebook.theirs(self.sink) {
+            Some(theirs) => theirs.settled,
+            None if another => i64::MAX,
+            None => i64::MIN,
+        };
         self.shelf.lock().settle(settled);
-        self.stands(State::Following, None);
+        if another {
+            self.stands(State::Following, None);
+        } else if self.term.is_some() {
+            let words = "no process holds the Lease at present; see --lead.election and /readyz";
+            self.stands(State::Refused, Some((Trouble::Lease, words.to_owned())));
+        } else {
+            self.stands(State::Waiting, None);
+        }
     }
 
     /// What the one before began to send may have arrived.
-    fn take_over(&self, term: u64) {
+    fn take_over(&mut self, term: u64) {
         let Some(theirs) = self.notebook.take_over(term, self.sink) else { return };
+        self.floor = theirs.begun;
         let mut shelf = self.shelf.lock();
         shelf.settle(theirs.settled);
         let begun = shelf.settle(theirs.begun);

@@ -21,7 +21,7 @@ pub(super) struct Cutter {
 pub(super) struct Cut {
     /// Seconds since 1970 at which it began: the timestamp of what happened in it.
     pub(super) start: i64,
-    /// The view at its end; its counters are what was gained since the interval before.
+    /// The view at its end; where it is covered its counters are what was gained since the interval before.
     pub(super) view: View,
     /// Whether any node answered in it. Without an answer nothing is known of it.
     pub(super) covered: bool,
@@ -39,15 +39,34 @@ impl Cutter {
         length - unix.rem_euclid(length)
     }
 
+    /// For how many seconds after `unix` no interval will end because an earlier one bore a later time; not
+    /// more than 0 as long as the wall clock goes on.
+    pub(super) fn ahead(&self, unix: f64) -> f64 {
+        self.last.saturating_add(self.length) as f64 - unix
+    }
+
     /// Ends the interval before the one that `view` was taken in. `None` where that one has been ended
     /// already: the clock went back, or it is too early; what was gained then goes with the next one.
     pub(super) fn cut(&mut self, view: View) -> Option<Cut> {
+        let answered = |start: i64, at: Option<f64>| at.is_some_and(|at| at >= start as f64);
+        let nodes = |view: &View, start| {
+            view.nodes.iter().any(|n| n.page.is_some() && answered(start, n.last_success))
+        };
+        self.end(view, nodes)
+    }
+
+    /// What is not covered keeps its gains for the next one that is.
+    fn end(&mut self, view: View, covered: impl Fn(&View, i64) -> bool) -> Option<Cut> {
         let end = (view.taken.unix / self.length as f64).floor() as i64 * self.length;
         let start = end - self.length;
         if start <= self.last {
             return None;
         }
         self.last = start;
+        let covered = covered(&view, start);
+        if !covered {
+            return Some(Cut { start, view, covered });
+        }
         let before = std::mem::replace(&mut self.gained, view.gained.clone());
         let since = |(slot, now): (usize, &Total)| match before.get(slot) {
             Some(then) => now.less(then),
@@ -55,8 +74,6 @@ impl Cutter {
             None => *now,
         };
         let counters = view.gained.iter().enumerate().map(since).collect();
-        let answered = |at: Option<f64>| at.is_some_and(|at| at >= start as f64);
-        let covered = view.nodes.iter().any(|n| n.page.is_some() && answered(n.last_success));
         Some(Cut { start, view: View { counters, ..view }, covered })
     }
 }
@@ -73,7 +90,7 @@ mod tests {
     }
 
     fn cut(cutter: &mut Cutter, unix: f64, gained: f64) -> Option<(i64, f64)> {
-        let cut = cutter.cut(view(unix, gained))?;
+        let cut = cutter.end(view(unix, gained), |_, _| true)?;
         Some((cut.start, cut.view.counters[0].value()))
     }
 
@@ -93,6 +110,22 @@ mod tests {
         assert_eq!(cut(&mut cutter, 300.0, 2.0), None);
         assert_eq!(cut(&mut cutter, 601.0, 3.0), None);
         assert_eq!(cut(&mut cutter, 660.0, 4.0), Some((600, 3.0)));
+    }
+
+    #[test]
+    fn what_was_gained_before_an_interval_without_an_answer_comes_with_the_next() {
+        let mut cutter = Cutter::new(60);
+        assert_eq!(cut(&mut cutter, 60.0, 1.0), Some((0, 1.0)));
+        assert!(!cutter.cut(view(120.0, 3.0)).unwrap().covered);
+        assert_eq!(cut(&mut cutter, 180.0, 4.0), Some((120, 3.0)));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_known() {
+        let mut cutter = Cutter::new(60);
+        cut(&mut cutter, 7200.0, 1.0);
+        assert_eq!(cutter.ahead(3600.0), 3600.0);
+        assert!(cutter.ahead(7200.0) <= 0.0);
     }
 
     #[test]

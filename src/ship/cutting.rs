@@ -7,11 +7,13 @@ use super::courier::Shelf;
 use super::cut::{Cut, Cutter};
 use super::emf::{Heading, Writer};
 use super::limits;
+use super::names;
 use super::series::{self, Wanted};
-use super::settings::Plan;
+use super::settings::{Plan, To};
 use crate::clock::Clock;
 use crate::mirror::{Drop, Interval, Sink, Tally};
 use crate::observe::Observe;
+use crate::promise::Promise;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,24 +52,30 @@ impl Dialect {
     }
 }
 
+/// What is left of an interval, and how many of its points are over the cap.
+type Kept = (Arc<Interval>, u64);
+
 /// What one interval sends, ready for the outlets.
 #[derive(Debug)]
 pub(super) struct Packed {
-    helper: Option<Arc<Interval>>,
-    own: Option<Arc<Interval>>,
-    /// Points over the cap.
-    pub(super) over: u64,
+    helper: Option<Kept>,
+    own: Option<Kept>,
     pub(super) billed: usize,
     pub(super) estimate: Estimate,
 }
 
 impl Packed {
     /// What is said in these names, if anybody wants it.
-    pub(super) fn of(&self, dialect: Dialect) -> Option<&Arc<Interval>> {
+    pub(super) fn of(&self, dialect: Dialect) -> Option<&Kept> {
         match dialect {
             Dialect::Helper => self.helper.as_ref(),
             Dialect::Own => self.own.as_ref(),
         }
+    }
+
+    /// Points over the cap.
+    pub(super) fn over(&self) -> u64 {
+        [&self.helper, &self.own].into_iter().flatten().map(|(_, over)| over).sum()
     }
 }
 
@@ -99,14 +107,13 @@ impl Packer {
             wanted: Wanted { labels: plan.dimensions.clone(), nodes: plan.node_metrics.clone() },
             namespace: plan.namespace.clone(),
             seconds: plan.interval.as_secs_f64(),
-            cap: Cap::new(plan.most_billed),
+            cap: Cap::new(plan.most_billed, reserved(plan)),
             scratch: (scratch, Vec::new()),
         }
     }
 
     pub(super) fn pack(&mut self, cut: &Cut) -> Packed {
-        let mut over = 0;
-        let mut of = |dialect: Dialect, sinks: &[Sink], cap: &mut Cap| {
+        let of = |dialect: Dialect, sinks: &[Sink], cap: &mut Cap| {
             let wanted = sinks.iter().any(|sink| Dialect::of(*sink, self.is_shard) == dialect);
             wanted.then(|| {
                 let groups = match dialect {
@@ -115,36 +122,48 @@ impl Packer {
                 };
                 let mut interval = Interval { start: cut.start, groups };
                 let namespace = self.namespace.as_deref().unwrap_or_else(|| dialect.namespace());
-                over += cap.apply(namespace, &mut interval);
-                Arc::new(interval)
+                let first = dialect == Dialect::Helper;
+                let over = cap.apply(namespace, &mut interval, first);
+                (Arc::new(interval), over)
             })
         };
         // The helper's names first: they are the ones that alarms know.
         let helper = of(Dialect::Helper, &self.sinks, &mut self.cap);
         let own = of(Dialect::Own, &self.sinks, &mut self.cap);
         let billed = self.cap.billed();
-        let mut packed = Packed { helper, own, over, billed, estimate: Estimate::default() };
+        let mut packed = Packed { helper, own, billed, estimate: Estimate::default() };
         packed.estimate = Estimate::of(billed, self.traffic(&packed), self.seconds);
         packed
     }
 
     fn traffic(&mut self, packed: &Packed) -> Traffic {
         let mut traffic = Traffic::default();
+        // The same for each outlet of events.
+        let mut events_bytes = None;
         for sink in &self.sinks {
-            let Some(interval) = packed.of(Dialect::of(*sink, self.is_shard)) else { continue };
+            let kept = packed.of(Dialect::of(*sink, self.is_shard));
+            let Some((interval, _)) = kept else { continue };
             if *sink == Sink::Put {
                 traffic.requests += interval.points().div_ceil(limits::PUT_METRICS) as u64;
             } else {
                 let (writer, out) = &mut self.scratch;
-                out.clear();
-                writer.write(interval, out);
-                // Each event is billed with 26 bytes besides its own.
-                let events = out.iter().filter(|b| **b == b'\n').count();
-                traffic.log_bytes += (out.len() + 25 * events) as u64;
+                traffic.log_bytes += *events_bytes.get_or_insert_with(|| {
+                    out.clear();
+                    writer.write(interval, out);
+                    // Each event is billed with 26 bytes besides its own.
+                    let events = out.iter().filter(|b| **b == b'\n').count();
+                    (out.len() + 25 * events) as u64
+                });
             }
         }
         traffic
     }
+}
+
+/// Room for all of the helper's names, where they are sent.
+fn reserved(plan: &Plan) -> usize {
+    let is_helper = |to: &To| Dialect::of(to.sink(), plan.is_shard) == Dialect::Helper;
+    if plan.to.iter().any(is_helper) { names::helper() } else { 0 }
 }
 
 /// Cuts until it is dropped.
@@ -154,6 +173,7 @@ pub(super) struct Cutting {
     pub(super) store: Arc<Store>,
     pub(super) shelves: Vec<(Sink, Arc<Shelf>)>,
     pub(super) observe: Arc<Observe>,
+    pub(super) promise: Arc<Promise>,
     pub(super) most_billed: usize,
     pub(super) is_shard: bool,
 }
@@ -163,29 +183,34 @@ impl Cutting {
         let mut first = true;
         loop {
             let Some(cut) = next(&mut self.cutter, &self.store, clock, self.is_shard).await else {
+                self.observe.mirror_awaits_clock(self.cutter.ahead(clock.now().unix));
                 continue;
             };
             if !cut.covered {
                 continue;
             }
             let packed = self.packer.pack(&cut);
-            if packed.over > 0 {
-                self.observe.mirror_capped(self.most_billed, packed.over);
-            }
-            let words = packed.estimate.to_string();
-            self.observe.mirror_costs(packed.billed, packed.estimate.total(), &words, first);
-            first = false;
-            for (sink, shelf) in &self.shelves {
-                if let Some(interval) = packed.of(Dialect::of(*sink, self.is_shard)) {
-                    shelf.put(Arc::clone(interval));
+            // What a follower packs its leader sends, and tells.
+            let leads = self.promise.holds(self.promise.term(), clock.uptime());
+            if leads {
+                if packed.over() > 0 {
+                    self.observe.mirror_capped(self.most_billed, packed.over());
                 }
+                let words = packed.estimate.to_string();
+                self.observe.mirror_costs(packed.billed, packed.estimate.total(), &words, first);
+                first = false;
+            } else {
+                self.observe.mirror_costs_nothing();
             }
-            if packed.over > 0 {
-                // Counted once, for the outlet that the last ones were for.
-                let sink = self.shelves.last().map_or(Sink::Put, |(sink, _)| *sink);
-                let mut tally = Tally::default();
-                tally.drop(Drop::Cap, packed.over);
-                self.observe.mirror_points(sink, &tally);
+            for (sink, shelf) in &self.shelves {
+                if let Some((interval, over)) = packed.of(Dialect::of(*sink, self.is_shard)) {
+                    shelf.put(Arc::clone(interval));
+                    if leads {
+                        let mut tally = Tally::default();
+                        tally.drop(Drop::Cap, *over);
+                        self.observe.mirror_points(*sink, &tally);
+                    }
+                }
             }
         }
     }

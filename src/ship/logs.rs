@@ -102,6 +102,11 @@ impl Logs {
         delivery
     }
 
+    /// The start of the interval of which a part was sent.
+    pub(super) fn open(&self) -> Option<i64> {
+        self.ledger.open()
+    }
+
     /// What became already of points of an interval that leaves the queue unsent.
     pub(super) fn abandon(&mut self, start: i64) -> Tally {
         self.ledger.abandon(start)
@@ -233,7 +238,9 @@ impl Logs {
                 break;
             }
             let left = encoded(interval, now, &mut lines, encode);
-            for entry in left.into_iter().skip(self.ledger.done(interval.start)) {
+            // One that is too old by now has fewer entries than are done with, and ends all the same.
+            let done = self.ledger.done(interval.start).min(left.len().saturating_sub(1));
+            for entry in left.into_iter().skip(done) {
                 if let Some((event, _)) = &entry.content {
                     (events, bytes) = (events + 1, bytes + event.message.len() + OVERHEAD);
                     // One that is too large alone is not among them.

@@ -30,6 +30,11 @@ pub(super) const UTILIZATION: &str = "vpccni_cluster_node_ip_utilization";
 /// The one of our node families that may be mirrored.
 pub(super) const NODE_SUCCESS: &str = "vpccni_node_scrape_success";
 
+/// How many names the helper's are, with those beside them.
+pub(super) fn helper() -> usize {
+    FAMILIES.iter().filter(|family| family.cloudwatch.is_some()).count() + PER_NODE.len()
+}
+
 fn percent(node: &NodeView) -> Option<f64> {
     let (assigned, max) = (node.assigned()?, node.max()?);
     (max > 0.0).then(|| assigned / max * 100.0)

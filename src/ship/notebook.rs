@@ -1,6 +1,6 @@
 //! The note in the Lease, as couriers write and read it. Comes in: how far they have come. Goes out: what
-//! another process noted before. Never: a wait without an end: where the API server does not answer, whoever
-//! may serve on may send on.
+//! another process noted before. Never: a wait without an end; something begun that whoever comes next could
+//! not know of.
 
 use super::handover::{Note, Progress};
 use crate::mirror::{self, Noted, Sink};
@@ -9,8 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long a note may take to be written. The promise that lets this process send holds for longer only
-/// while it is renewed, so a note that does not come through means no other leader either.
+/// How long a note may take to be written; later it is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The progress of whoever has sent nothing: every interval begins later.
@@ -37,6 +36,10 @@ impl Notebook {
     /// A term's note begins with the predecessor's: it holds for outlets that have not taken over yet.
     fn set(&self, noted: &watch::Receiver<Noted>, term: u64, sink: Sink, progress: Progress) {
         let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
+        if term < ours.0 {
+            // A delivery that ended late: another process may have led since, and its note was read then.
+            return;
+        }
         if ours.0 != term {
             *ours = (term, Note::read(&noted.borrow().read));
         }
@@ -44,20 +47,25 @@ impl Notebook {
         self.write.send_replace(mirror::Note { term, text: ours.1.write() });
     }
 
-    /// Notes what is about to be sent, and waits until that stands in the Lease.
-    pub(super) async fn begun(&self, term: u64, sink: Sink, progress: Progress) {
-        let Some(noted) = &self.noted else { return };
+    /// Notes what is about to be sent, and waits until that stands in the Lease; whether it does.
+    pub(super) async fn begun(&self, term: u64, sink: Sink, progress: Progress) -> bool {
+        let Some(noted) = &self.noted else { return true };
         self.set(noted, term, sink, progress);
         let mut noted = noted.clone();
         let written = noted.wait_for(|now| Note::read(&now.written).get(sink) == Some(progress));
-        drop(timeout(PATIENCE, written).await);
+        timeout(PATIENCE, written).await.is_ok_and(|written| written.is_ok())
     }
 
-    /// Notes what is done with; that need not be waited for.
+    /// Notes what is done with, and how far it is begun; that need not be waited for.
     pub(super) fn settled(&self, term: u64, sink: Sink, progress: Progress) {
         if let Some(noted) = &self.noted {
             self.set(noted, term, sink, progress);
         }
+    }
+
+    /// Whether another process holds the Lease, as far as is known.
+    pub(super) fn another(&self) -> bool {
+        self.noted.as_ref().is_some_and(|noted| noted.borrow().another)
     }
 
     /// How far the process has come that leads, or led before us.
@@ -98,6 +106,9 @@ mod tests {
         let theirs = notebook.take_over(2, Sink::Put);
         assert_eq!(theirs, Some(Progress { settled: 120, begun: 180 }));
         assert_eq!(text(), "put:180/180 agent:120/120");
+        // A delivery of the term before ends.
+        notebook.settled(1, Sink::Logs, Progress { settled: 60, begun: 60 });
+        assert_eq!((note.borrow().term, text()), (2, "put:180/180 agent:120/120".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -107,14 +118,14 @@ mod tests {
         let notebook = Notebook::new(write, Some(noted));
         let begun = Progress { settled: 0, begun: 60 };
         let began = tokio::time::Instant::now();
-        notebook.begun(1, Sink::Put, begun).await;
+        assert!(!notebook.begun(1, Sink::Put, begun).await);
         assert_eq!(began.elapsed(), PATIENCE, "nobody writes");
         let waiting = notebook.begun(1, Sink::Put, Progress { settled: 0, begun: 120 });
         let writing = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             lease.send_modify(|noted| noted.written = note.borrow().text.clone());
         };
-        tokio::join!(waiting, writing);
+        assert!(tokio::join!(waiting, writing).0);
         assert_eq!(began.elapsed(), PATIENCE + Duration::from_secs(1));
     }
 }

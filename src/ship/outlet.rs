@@ -81,6 +81,18 @@ impl Outlet {
         Outlet { kind, to: to.clone(), plan: plan.clone(), writer: None }
     }
 
+    /// The start of the interval of which a part was sent.
+    pub(super) fn open(&self) -> Option<i64> {
+        match &self.kind {
+            #[cfg(feature = "aws")]
+            Kind::Put(put) => put.open(),
+            #[cfg(feature = "aws")]
+            Kind::Logs(logs) => logs.open(),
+            // Nothing of theirs is sent in parts.
+            Kind::Stdout(_) | Kind::Agent(_) => None,
+        }
+    }
+
     /// What became already of points of an interval that leaves the queue unsent.
     pub(super) fn abandon(&mut self, start: i64) -> Tally {
         #[cfg(not(feature = "aws"))]

@@ -72,6 +72,11 @@ struct Open {
 }
 
 impl Ledger {
+    /// The start of the interval of which a part is done with.
+    pub(super) fn open(&self) -> Option<i64> {
+        self.open.as_ref().map(|open| open.start)
+    }
+
     /// How many entries of this interval are done with, from its first on.
     pub(super) fn done(&self, start: i64) -> usize {
         self.open.as_ref().filter(|open| open.start == start).map_or(0, |open| open.done)
@@ -269,7 +274,7 @@ mod tests {
         first.ends = vec![4];
         assert_eq!(first.settle(Ok(()), &mut ledger, &mut delivery), Ok(()));
         assert_eq!((delivery.settled, delivery.tally.sent), (1, 3));
-        assert_eq!((ledger.done(0), ledger.done(1)), (0, 1));
+        assert_eq!((ledger.done(0), ledger.done(1), ledger.open()), (0, 1, Some(1)));
         let mut rest = parcel(&[0, 1]);
         let lost = Err(Fault::Unconfirmed(String::new()));
         assert!(rest.settle(lost, &mut ledger, &mut delivery).is_err());

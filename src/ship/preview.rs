@@ -12,6 +12,9 @@ use crate::view::View;
 use serde_json::json;
 use tokio::sync::watch;
 
+/// Intervals after which nobody is waited for any more.
+const SILENT: u32 = 2;
+
 /// Says of one interval after another what it would send.
 #[derive(Debug)]
 pub struct Preview<'a> {
@@ -40,7 +43,7 @@ impl<'a> Preview<'a> {
         let mut out = String::new();
         for to in &plan.to {
             let dialect = Dialect::of(to.sink(), plan.is_shard);
-            let Some(interval) = packed.of(dialect) else { continue };
+            let Some((interval, _)) = packed.of(dialect) else { continue };
             let text = if to.sink() == Sink::Put {
                 requests(interval, &plan.namespace(dialect), dialect.dimension(), name)
             } else {
@@ -50,28 +53,40 @@ impl<'a> Preview<'a> {
         }
         out.push_str(&format!(
             "\n{} metrics billed (--mirror.max-billed-metrics={}), {} left out: {}\n",
-            packed.billed, plan.most_billed, packed.over, packed.estimate
+            packed.billed,
+            plan.most_billed,
+            packed.over(),
+            packed.estimate
         ));
         out
     }
 }
 
-/// Waits for the end of the next whole interval in which a node answered; `None` where the service ends
-/// before.
+/// Waits for the end of the next whole interval; `None` where the service ends before.
+///
+/// # Errors
+/// Why there is nothing to say.
 pub async fn interval(
     plan: &Plan,
     store: &Store,
     clock: Clock,
     mut ready: watch::Receiver<bool>,
-) -> Option<String> {
+) -> Option<Result<String, String>> {
     ready.wait_for(|ready| *ready).await.ok()?;
     let mut preview = Preview::new(plan);
     // The first one began before we did.
-    preview.cutter.cut(store.view(clock.now()));
+    let mut begun = 0;
     loop {
         let next = cutting::next(&mut preview.cutter, store, clock, plan.is_shard).await;
-        if let Some(cut) = next.filter(|cut| cut.covered) {
-            return Some(preview.text(&cut));
+        let Some(cut) = next else { continue };
+        begun += 1;
+        if begun > 1 && cut.covered {
+            return Some(Ok(preview.text(&cut)));
+        }
+        if begun > SILENT {
+            let words =
+                "no node answered in a whole interval, so nothing would be sent: the log says why";
+            return Some(Err(words.to_owned()));
         }
     }
 }
@@ -99,7 +114,6 @@ fn requests(interval: &Interval, namespace: &str, dimension: &str, cluster: &str
             match &point.value {
                 Value::Number(value) => datum["Value"] = json!(value),
                 Value::Distribution(all) => {
-                    let all = super::distribution::fit(all, super::limits::PUT_VALUES);
                     datum["Values"] = json!(all.values);
                     datum["Counts"] = json!(all.counts);
                 }

@@ -66,6 +66,11 @@ impl Put {
         delivery
     }
 
+    /// The start of the interval of which a part was sent.
+    pub(super) fn open(&self) -> Option<i64> {
+        self.ledger.open()
+    }
+
     /// What became already of points of an interval that leaves the queue unsent.
     pub(super) fn abandon(&mut self, start: i64) -> Tally {
         self.ledger.abandon(start)

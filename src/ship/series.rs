@@ -207,7 +207,8 @@ fn nodes<'a>(view: &'a View, wanted: &'a [String]) -> impl Iterator<Item = Group
             for (index, family) in &families {
                 let rows = page.layout.rows_of(FamilyId::Known(*index));
                 let values = &page.values[rows];
-                if values.is_empty() {
+                // Of what cannot be added up there is no sum.
+                if values.is_empty() || !values.iter().all(|value| Total::takes(*value)) {
                     continue;
                 }
                 let sum: Total = values.iter().copied().collect();

@@ -105,8 +105,10 @@ fn the_helpers_twenty_are_sums_and_increases_and_latency_is_a_mean() {
 fn without_calls_there_is_no_latency_and_without_nodes_nothing_is_covered() {
     let (store, mut cutter) = two_nodes();
     cut(&mut cutter, &store, 120.0);
-    let quiet = cut(&mut cutter, &store, 121.0 + 59.0);
-    assert!(!quiet.covered, "no node answered in that minute");
+    scrape(&store, "10.0.0.1", 121.0, &[("awscni_ip_max", 10.0)]);
+    let quiet = cut(&mut cutter, &store, 180.0);
+    assert!(quiet.covered);
+    assert!(!cut(&mut cutter, &store, 240.0).covered, "no node answered in that minute");
     let sent = numbers(&helper(&quiet.view));
     assert!(!sent.contains_key("awsAPILatency"));
     assert_eq!(sent["addReqCount"], 0.0);

@@ -40,7 +40,6 @@ fn a_variable_that_a_flag_overrules_is_neither_read_nor_named() {
 fn the_helpers_variables_are_refused_with_key_value_and_what_is_allowed() {
     for (variable, value, allowed) in [
         ("METRIC_UPDATE_INTERVAL", "0.5", "whole seconds"),
-        ("METRIC_UPDATE_INTERVAL", "", "whole seconds"),
         ("USE_PROMETHEUS", "on", "yes, true, no or false"),
         ("AWS_VPC_K8S_CNI_LOGLEVEL", "loud", "debug, info, warn"),
     ] {
@@ -50,6 +49,16 @@ fn the_helpers_variables_are_refused_with_key_value_and_what_is_allowed() {
             assert!(ended.stderr.contains(word), "no {word} in: {}", ended.stderr);
         }
     }
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let empty =
+        [("VPCCNI_SCRAPE_INTERVAL", ""), ("VPCCNI_NODE_DETAIL", ""), ("USE_PROMETHEUS", "")];
+    // What stops it comes after these have been read.
+    let ended = run(with(&["--discover.targets", "a:0"], &empty), b"");
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--discover.targets=\"a:0\""), "{}", ended.stderr);
 }
 
 #[test]

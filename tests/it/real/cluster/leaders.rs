@@ -25,14 +25,19 @@ pub(super) fn adds_of_nodes(web: SocketAddr) -> f64 {
     rows.map(|(_, value)| value).sum()
 }
 
-/// Waits until a process has scraped every node again, twice.
-pub(super) fn settled(web: SocketAddr) {
-    let rounds = || status(web)["rounds_closed"].as_u64().unwrap();
-    let now = rounds();
-    until("two rounds more", || (rounds() >= now + 3).then_some(()));
-    let generation = || status(web)["view"]["generation"].as_u64().unwrap();
-    let view = generation();
-    until("a view of them", || (generation() > view).then_some(()));
+/// Waits until each of these processes has scraped every node again, twice.
+pub(super) fn settled(webs: &[SocketAddr]) {
+    let rounds = |web| status(web)["rounds_closed"].as_u64().unwrap();
+    let generation = |web| status(web)["view"]["generation"].as_u64().unwrap();
+    let each =
+        |of: &dyn Fn(SocketAddr) -> u64| -> Vec<u64> { webs.iter().map(|&web| of(web)).collect() };
+    let more = |of: &dyn Fn(SocketAddr) -> u64, than: &[u64], by: u64| {
+        webs.iter().zip(than).all(|(&web, than)| of(web) >= than + by).then_some(())
+    };
+    let now = each(&rounds);
+    until("two rounds more", || more(&rounds, &now, 3));
+    let now = each(&generation);
+    until("a view of them", || more(&generation, &now, 1));
 }
 
 #[test]
@@ -76,7 +81,7 @@ fn whatever_happens_to_the_leader_one_serves_and_every_increase_is_counted_once(
         each.until_scraped(web);
         for _ in 0..2 {
             replicas.step(900);
-            settled(web);
+            settled(&[web]);
             each.until_scraped(web);
             one.until_scraped(web);
         }
@@ -112,7 +117,7 @@ fn hand_over(replicas: &Replicas, trouble: &str, leader: usize, others: &[usize]
     }
     replicas.step(900);
     for &at in others {
-        settled(replicas.all[at].web);
+        settled(&[replicas.all[at].web]);
     }
     for &at in others {
         replicas.all[at].relay.mend();

@@ -36,8 +36,8 @@ fn a_missing_rule_is_named_everywhere_and_once_given_all_is_well() {
         let metric = format!("vpccni_exporter_kubernetes_missing_rule{{resource=\"{missing}\"}}");
         until_served(web, &metric, 1.0);
         assert_eq!(served(web).get(UP), ready.then_some(&3.0), "without {missing}");
-        // The library says so, too, at every try and in its own words.
-        assert!(!service.so_far().contains("error with 403"), "{}", service.so_far());
+        // Libraries would say so, too, at every try and in their own words.
+        assert!(!service.so_far().contains(" ERROR "), "{}", service.so_far());
         // Given while it runs.
         drop(cluster.account(&manifest("rbac.yaml")));
         until_served(web, &metric, 0.0);
