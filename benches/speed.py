@@ -215,7 +215,7 @@ def hanging(options, targets, control, rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default=os.path.join(os.path.dirname(__file__), "..", "target/release/vpc-cni-exporter"))
+    parser.add_argument("--program", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(os.path.dirname(__file__), "..", "target")), "release/vpc-cni-exporter"))
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--interval", type=int, default=30)
     parser.add_argument("--only", default="none,core,first,hang")
