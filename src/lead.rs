@@ -8,7 +8,7 @@
 //! serving of data. *Stopping*: the Lease is released, so that the next holder need not wait.
 
 use crate::clock::Clock;
-use crate::mirror::{Note, Noted};
+use crate::mirror::{Holder, Note, Noted};
 use crate::observe::Observe;
 use crate::observe::lead::Answer;
 use crate::promise::Promise;
@@ -287,10 +287,9 @@ impl Elector {
 
     /// Whether there is a note of this term that does not stand in the Lease yet.
     fn has_note(&self) -> bool {
-        let note = self.notes.note.borrow();
-        self.term.holds_lease()
-            && note.term == self.promise.term()
-            && note.text != self.notes.noted.borrow().written
+        let (note, noted) = (self.notes.note.borrow(), self.notes.noted.borrow());
+        let stands = noted.is_sure && noted.written == note.text;
+        self.term.holds_lease() && note.term == self.promise.term() && !stands
     }
 
     async fn write_note(&mut self) -> Result<(), Refusal> {
@@ -300,9 +299,33 @@ impl Elector {
             return Ok(());
         };
         let note = self.notes.note.borrow_and_update().text.clone();
+        self.notes.noted.send_modify(|noted| noted.is_sure = false);
         self.client.note(read, &note).await?;
-        self.notes.noted.send_modify(|noted| noted.written = note);
+        self.stands(note);
         Ok(())
+    }
+
+    /// This note stands in the Lease, which is ours.
+    fn stands(&self, note: String) {
+        self.notes.noted.send_modify(|noted| {
+            (noted.written, noted.is_sure, noted.holder) = (note, true, Holder::Us);
+        });
+    }
+
+    /// Whose our Lease is, and whether others than it count (`elsewhere`: Leases of another number of shards
+    /// are held).
+    fn holder(&self, ours: Option<&Read>, elsewhere: bool) -> Holder {
+        let holder = ours.map_or("", |read| &read.record.holder);
+        let other_count = ours.is_some_and(|read| read.shards != self.client.form.shards);
+        if holder == self.candidate.identity {
+            Holder::Us
+        } else if elsewhere || (other_count && !holder.is_empty()) {
+            Holder::OtherShards
+        } else if holder.is_empty() {
+            Holder::Nobody
+        } else {
+            Holder::Another
+        }
     }
 
     /// What a write of the Lease says of the mirror. A predecessor's note stays until there is one of this
@@ -347,11 +370,10 @@ impl Elector {
         if begins {
             self.read_note(ours);
         }
-        let holder = ours.map_or("", |read| &read.record.holder);
-        let another = !holder.is_empty() && holder != self.candidate.identity;
+        let holder = self.holder(ours, !others.is_empty());
         self.notes
             .noted
-            .send_if_modified(|noted| std::mem::replace(&mut noted.another, another) != another);
+            .send_if_modified(|noted| std::mem::replace(&mut noted.holder, holder) != holder);
         if step == Step::Ask
             && let Some(read) = ours
         {
@@ -375,6 +397,10 @@ impl Elector {
         let (unix, renewal) = (sent.unix, self.renewals);
         let note = self.note(begins);
         let claim = Claim { holder: &identity, contended, unix, renewal, note: &note };
+        let writes = matches!(step, Step::Create | Step::Take | Step::Renew { .. });
+        if writes {
+            self.notes.noted.send_modify(|noted| noted.is_sure = false);
+        }
         match (step, ours) {
             (Step::Create, _) => self.client.create(&claim).await?,
             (Step::Take | Step::Renew { .. }, Some(read)) => {
@@ -388,7 +414,7 @@ impl Elector {
         if !self.term.holds_lease() && !self.others_are_gone(&dead).await? {
             return Ok(());
         }
-        self.notes.noted.send_modify(|noted| noted.written = note);
+        self.stands(note);
         let (until, begins) = self.term.wrote(contended, sent.uptime);
         if begins {
             self.promise.begin(until);

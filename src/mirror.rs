@@ -319,6 +319,29 @@ pub struct Noted {
     pub written: String,
     /// The note that stood there when this process last did not lead: its predecessor's.
     pub read: String,
-    /// Whether another process holds the Lease, as it was read last.
-    pub another: bool,
+    /// False while a write is under way of which it is not known whether it reached the Lease.
+    pub is_sure: bool,
+    /// Whose the Lease is, as it was read last.
+    pub holder: Holder,
+}
+
+/// Who holds the Lease of this process's shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Holder {
+    /// Nobody, or it is not known.
+    #[default]
+    Nobody,
+    /// This process.
+    Us,
+    /// Another process for the same shard.
+    Another,
+    /// Processes of another number of shards, which have our nodes among theirs.
+    OtherShards,
+}
+
+impl Holder {
+    /// Whether other processes send what we would.
+    pub fn is_another(self) -> bool {
+        matches!(self, Holder::Another | Holder::OtherShards)
+    }
 }

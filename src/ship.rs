@@ -16,6 +16,7 @@ use aws::Aws;
 use courier::{Courier, Shelf};
 use cut::Cutter;
 use cutting::{Cutting, Packer};
+use handover::Progress;
 use notebook::Notebook;
 use outlet::Outlet;
 use settings::Plan;
@@ -103,6 +104,9 @@ pub async fn run(
     let (name_tx, cluster) = watch::channel(Err("it is still being asked for".to_owned()));
     // Asked for nothing before an outlet or the cluster's name needs it.
     let aws = Arc::new(Aws::new());
+    if again {
+        notebook.resume(promise.term());
+    }
     let mut tasks = JoinSet::new();
     let mut shelves = Vec::new();
     for to in &plan.to {
@@ -117,10 +121,12 @@ pub async fn run(
             cluster: cluster.clone(),
             clock,
             observe: Arc::clone(&observe),
-            term: None,
-            floor: i64::MIN,
+            term: again.then(|| promise.term()),
+            floor: notebook.ours(sink).unwrap_or(Progress::NOTHING),
+            begun: None,
             pause: courier::FIRST_PAUSE,
             standing: Standing::default(),
+            last_success: None,
         };
         tasks.spawn(courier.run(cancel.clone(), drain));
         shelves.push((sink, shelf));
@@ -129,7 +135,7 @@ pub async fn run(
         naming::name(aws, plan.cluster.clone(), labelled, name_tx, clock, Arc::clone(&observe));
     let mut cutter = Cutter::new(plan.seconds());
     if again {
-        cutter.cut(store.view(clock.now()));
+        cutter.begin(store.view(clock.now()));
     }
     let mut cutting = Cutting {
         packer: Packer::new(&plan),
@@ -138,6 +144,7 @@ pub async fn run(
         shelves,
         observe,
         promise,
+        notebook,
         most_billed: plan.most_billed,
         is_shard: plan.is_shard,
     };

@@ -226,12 +226,14 @@ async fn a_lone_holder_of_another_number_of_shards_is_asked_and_left_alone_while
     // Four durations of silence are twenty attempts, and more than that are asked here.
     until("question", || ASKED.load(Ordering::SeqCst) > 25).await;
     assert!(!new.serves());
+    assert_eq!(new.noted.borrow().holder, Holder::OtherShards);
     assert_eq!(server.lease("x-0"), Value::Null);
     let old = server.lease("x");
     assert_eq!(old["spec"]["holderIdentity"], "old");
     assert_eq!(old["metadata"]["annotations"]["vpc-cni-exporter/contender"], "new");
     SERVES.store(false, Ordering::SeqCst);
     until("new holder", || new.serves()).await;
+    assert_eq!(new.noted.borrow().holder, Holder::Us);
     assert_eq!(server.lease("x")["spec"]["holderIdentity"], "");
     assert_eq!(server.lease("x-0")["spec"]["holderIdentity"], "new");
 }
@@ -306,6 +308,7 @@ async fn what_the_mirror_notes_stands_in_the_lease_at_once_and_is_left_to_the_ne
     until("word of it", || first.noted.borrow().written == "put:0/60").await;
     let second = Process::start(&server, "second", (0, 1));
     until("a follower that has read it", || second.noted.borrow().read == "put:0/60").await;
+    assert_eq!(second.noted.borrow().holder, Holder::Another);
     first.note.send_replace(Note { term: 1, text: "put:60/60".to_owned() });
     until("a follower that has read more", || second.noted.borrow().read == "put:60/60").await;
     // Killed. What the next one says of a term that is not its present one is not true.

@@ -12,7 +12,7 @@ use super::notebook::Notebook;
 use super::outlet::{Delivery, Outlet};
 use super::queue::Queue;
 use crate::clock::Clock;
-use crate::mirror::{Drop, Interval, Sink, Standing, State, Tally, Trouble};
+use crate::mirror::{Drop, Holder, Interval, Sink, Standing, State, Tally, Trouble};
 use crate::observe::Observe;
 use crate::promise::Promise;
 use std::pin::pin;
@@ -83,10 +83,25 @@ pub(super) struct Courier {
     pub(super) observe: Arc<Observe>,
     /// `None` before the first time of leading.
     pub(super) term: Option<u64>,
-    /// Up to here another process began to send, whenever we come to cut it.
-    pub(super) floor: i64,
+    /// How far the predecessor had come, whenever we come to cut that.
+    pub(super) floor: Progress,
+    /// What is begun and must be taken back should the end come before it is sent.
+    pub(super) begun: Option<Begun>,
     pub(super) pause: Duration,
+    /// As it was told last.
     pub(super) standing: Standing,
+    /// Seconds since 1970 at which something was sent last.
+    pub(super) last_success: Option<f64>,
+}
+
+/// A batch that was noted as begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    term: u64,
+    /// All before it is settled.
+    before: i64,
+    /// Part of it may have left.
+    is_sent: bool,
 }
 
 impl Courier {
@@ -107,7 +122,7 @@ impl Courier {
             // What is under way when the end is asked for goes on while there is time: dropped, it would be
             // unconfirmed.
             let trouble = tokio::select! {
-                () = &mut end => return,
+                () = &mut end => return self.take_back(),
                 trouble = self.turn() => trouble,
             };
             next = if trouble { self.later() } else { Instant::now() };
@@ -120,8 +135,16 @@ impl Courier {
             }
         };
         tokio::select! {
-            () = end => {}
+            () = end => self.take_back(),
             () = sending => {}
+        }
+    }
+
+    /// What was noted as begun and never sent is its successor's.
+    fn take_back(&self) {
+        if let Some(Begun { term, before, is_sent: false }) = self.begun {
+            let begun = self.outlet.open().map_or(before, |open| open.max(before));
+            self.notebook.settled(term, self.sink, Progress { settled: before, begun });
         }
     }
 
@@ -138,7 +161,7 @@ impl Courier {
     /// One look at what is to be done; whether that failed.
     async fn turn(&mut self) -> bool {
         let term = self.promise.term();
-        self.count_given_up(self.leads());
+        self.count_given_up();
         if !self.leads() {
             self.follow();
             return false;
@@ -147,11 +170,8 @@ impl Courier {
             self.take_over(term);
             self.term = Some(term);
         }
-        let batch = {
-            let mut shelf = self.shelf.lock();
-            drop(shelf.settle(self.floor));
-            shelf.send(BATCH)
-        };
+        self.settle_floor();
+        let batch = self.shelf.lock().send(BATCH);
         let Some(last) = batch.last().map(|interval| interval.start) else {
             let state = match self.standing.state {
                 State::Off | State::Waiting => State::Waiting,
@@ -162,6 +182,7 @@ impl Courier {
         };
         let before = batch.first().map_or(last, |interval| interval.start - 1);
         let delivery = self.deliver(term, &batch, Progress { settled: before, begun: last }).await;
+        self.begun = None;
         self.shelf.lock().sent(delivery.settled);
         // What was not sent is not begun any more: whoever comes next may send it.
         let settled = delivery.settled.checked_sub(1).and_then(|at| batch.get(at));
@@ -170,7 +191,7 @@ impl Courier {
         self.notebook.settled(term, self.sink, Progress { settled, begun });
         self.observe.mirror_points(self.sink, &delivery.tally);
         if delivery.tally.sent > 0 {
-            self.standing.last_success = Some(self.clock.now().unix);
+            self.last_success = Some(self.clock.now().unix);
         }
         match delivery.trouble {
             None => {
@@ -188,14 +209,14 @@ impl Courier {
 
     /// Of an interval that was sent in part, that part is known already. What a follower gives up its leader
     /// has, or counts.
-    fn count_given_up(&mut self, leads: bool) {
+    fn count_given_up(&mut self) {
+        let another = self.notebook.holder().is_another();
         for interval in self.shelf.given_up() {
-            if !leads {
-                continue;
-            }
             let mut tally = self.outlet.abandon(interval.start);
             let known = tally.sent + tally.unconfirmed + tally.dropped.iter().sum::<u64>();
-            tally.drop(Drop::QueueFull, (interval.points() as u64).saturating_sub(known));
+            if !another {
+                tally.drop(Drop::QueueFull, (interval.points() as u64).saturating_sub(known));
+            }
             self.observe.mirror_points(self.sink, &tally);
         }
     }
@@ -206,6 +227,7 @@ impl Courier {
             Ok(cluster) => cluster,
             Err(words) => return Delivery::blocked((Trouble::Identity, words)),
         };
+        self.begun = Some(Begun { term, before: begun.settled, is_sent: false });
         // One that is alone sends on while the API server is away, as it serves on.
         if !self.notebook.begun(term, self.sink, begun).await && !self.promise.is_alone() {
             let words =
@@ -216,6 +238,7 @@ impl Courier {
         if !self.promise.holds(term, self.clock.uptime()) {
             return Delivery::default();
         }
+        self.begun = Some(Begun { term, before: begun.settled, is_sent: true });
         let now = self.clock.now().unix as i64;
         let delivery = self.outlet.send(batch, &cluster, now).await;
         if let Some(words) = self.outlet.warning() {
@@ -227,17 +250,24 @@ impl Courier {
     /// What the holder has settled is done with. What it began is kept, should it never settle it. Another
     /// holder that leaves no note sends everything, for all we know.
     fn follow(&mut self) {
-        let another = self.notebook.another();
-        let settled = match self.notebook.theirs(self.sink) {
-            Some(theirs) => theirs.settled,
-            None if another => i64::MAX,
-            None => i64::MIN,
+        let holder = self.notebook.holder();
+        let settled = match (holder, self.notebook.theirs(self.sink)) {
+            // They have our nodes, and send them under other names.
+            (Holder::OtherShards, _) | (Holder::Another, None) => i64::MAX,
+            (_, Some(theirs)) => theirs.settled,
+            (_, None) => i64::MIN,
         };
-        self.shelf.lock().settle(settled);
-        if another {
+        let mut shelf = self.shelf.lock();
+        drop(shelf.settle(settled));
+        let waits = shelf.front().is_some();
+        drop(shelf);
+        if holder.is_another() {
             self.stands(State::Following, None);
-        } else if self.term.is_some() {
+        } else if self.term.is_some() || waits {
             let words = "no process holds the Lease at present; see --lead.election and /readyz";
+            if self.standing.state != State::Refused {
+                self.observe.mirror_failed(self.sink, Trouble::Lease, words);
+            }
             self.stands(State::Refused, Some((Trouble::Lease, words.to_owned())));
         } else {
             self.stands(State::Waiting, None);
@@ -247,13 +277,32 @@ impl Courier {
     /// What the one before began to send may have arrived.
     fn take_over(&mut self, term: u64) {
         let Some(theirs) = self.notebook.take_over(term, self.sink) else { return };
-        self.floor = theirs.begun;
+        let now = self.clock.now().unix as i64;
+        if theirs.begun > now {
+            self.observe.mirror_warns(
+                self.sink,
+                &format!(
+                    "the process before had a clock that was {} s ahead of this one's, or more",
+                    theirs.begun - now
+                ),
+            );
+        }
+        // A clock that was ahead must not silence us for as long.
+        let begun = theirs.begun.min(now);
+        self.floor = Progress { settled: theirs.settled.min(begun), begun };
+        self.settle_floor();
+    }
+
+    /// What the one before sent, or began to, is not ours to send, even where we cut it only now.
+    fn settle_floor(&self) {
         let mut shelf = self.shelf.lock();
-        shelf.settle(theirs.settled);
-        let begun = shelf.settle(theirs.begun);
+        drop(shelf.settle(self.floor.settled));
+        let begun = shelf.settle(self.floor.begun);
         drop(shelf);
-        let unconfirmed = begun.iter().map(|interval| interval.points() as u64).sum();
-        self.observe.mirror_points(self.sink, &Tally { unconfirmed, ..Tally::default() });
+        let unconfirmed: u64 = begun.iter().map(|interval| interval.points() as u64).sum();
+        if unconfirmed > 0 {
+            self.observe.mirror_points(self.sink, &Tally { unconfirmed, ..Tally::default() });
+        }
     }
 
     fn stands(&mut self, state: State, reason: Option<(Trouble, String)>) {
@@ -261,11 +310,22 @@ impl Courier {
         let (waiting, waiting_bytes) = shelf.size();
         let oldest = shelf.front();
         drop(shelf);
-        let now =
-            Standing { state, reason, waiting, waiting_bytes, oldest, ..self.standing.clone() };
+        let now = Standing {
+            state,
+            reason,
+            waiting,
+            waiting_bytes,
+            oldest,
+            last_success: self.last_success,
+            ..self.standing.clone()
+        };
         if now != self.standing || oldest.is_some() {
             self.standing = now.clone();
             self.observe.mirror_stands(self.sink, self.clock.now().unix, now);
         }
     }
 }
+
+#[cfg(test)]
+#[path = "courier_tests.rs"]
+mod tests;

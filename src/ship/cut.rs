@@ -33,6 +33,11 @@ impl Cutter {
         Cutter { length: length.max(1), last: i64::MIN, gained: Vec::new() }
     }
 
+    /// What was gained until this view is not ours to tell.
+    pub(super) fn begin(&mut self, view: View) {
+        self.gained = view.gained;
+    }
+
     /// Seconds from `unix` until the interval under way ends; more than 0.
     pub(super) fn remaining(&self, unix: f64) -> f64 {
         let length = self.length as f64;
@@ -118,6 +123,13 @@ mod tests {
         assert_eq!(cut(&mut cutter, 60.0, 1.0), Some((0, 1.0)));
         assert!(!cutter.cut(view(120.0, 3.0)).unwrap().covered);
         assert_eq!(cut(&mut cutter, 180.0, 4.0), Some((120, 3.0)));
+    }
+
+    #[test]
+    fn what_was_gained_before_the_beginning_is_told_by_nobody() {
+        let mut cutter = Cutter::new(60);
+        cutter.begin(view(70.0, 5.0));
+        assert_eq!(cut(&mut cutter, 120.0, 7.0), Some((60, 2.0)));
     }
 
     #[test]

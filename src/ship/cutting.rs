@@ -8,6 +8,7 @@ use super::cut::{Cut, Cutter};
 use super::emf::{Heading, Writer};
 use super::limits;
 use super::names;
+use super::notebook::Notebook;
 use super::series::{self, Wanted};
 use super::settings::{Plan, To};
 use crate::clock::Clock;
@@ -174,6 +175,7 @@ pub(super) struct Cutting {
     pub(super) shelves: Vec<(Sink, Arc<Shelf>)>,
     pub(super) observe: Arc<Observe>,
     pub(super) promise: Arc<Promise>,
+    pub(super) notebook: Arc<Notebook>,
     pub(super) most_billed: usize,
     pub(super) is_shard: bool,
 }
@@ -192,6 +194,7 @@ impl Cutting {
             let packed = self.packer.pack(&cut);
             // What a follower packs its leader sends, and tells.
             let leads = self.promise.holds(self.promise.term(), clock.uptime());
+            let is_ours = leads || !self.notebook.holder().is_another();
             if leads {
                 if packed.over() > 0 {
                     self.observe.mirror_capped(self.most_billed, packed.over());
@@ -205,7 +208,7 @@ impl Cutting {
             for (sink, shelf) in &self.shelves {
                 if let Some((interval, over)) = packed.of(Dialect::of(*sink, self.is_shard)) {
                     shelf.put(Arc::clone(interval));
-                    if leads {
+                    if is_ours {
                         let mut tally = Tally::default();
                         tally.drop(Drop::Cap, *over);
                         self.observe.mirror_points(*sink, &tally);

@@ -16,6 +16,11 @@ pub(super) struct Progress {
     pub(super) begun: i64,
 }
 
+impl Progress {
+    /// Of whoever has sent nothing: every interval begins later.
+    pub(super) const NOTHING: Progress = Progress { settled: 0, begun: 0 };
+}
+
 /// The progress of all outlets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Note(BTreeMap<Sink, Progress>);

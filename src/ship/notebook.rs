@@ -3,7 +3,7 @@
 //! not know of.
 
 use super::handover::{Note, Progress};
-use crate::mirror::{self, Noted, Sink};
+use crate::mirror::{self, Holder, Noted, Sink};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -11,9 +11,6 @@ use tokio::time::timeout;
 
 /// How long a note may take to be written; later it is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The progress of whoever has sent nothing: every interval begins later.
-const NOTHING: i64 = 0;
 
 /// Both ends of what `lead` passes on.
 #[derive(Debug)]
@@ -31,6 +28,18 @@ impl Notebook {
         noted: Option<watch::Receiver<Noted>>,
     ) -> Notebook {
         Notebook { ours: Mutex::default(), write, noted }
+    }
+
+    /// Goes on in a term in which another notebook of this process was kept.
+    pub(super) fn resume(&self, term: u64) {
+        let Some(noted) = &self.noted else { return };
+        let written = Note::read(&noted.borrow().written);
+        *self.ours.lock().unwrap_or_else(PoisonError::into_inner) = (term, written);
+    }
+
+    /// How far this process has come.
+    pub(super) fn ours(&self, sink: Sink) -> Option<Progress> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner).1.get(sink)
     }
 
     /// A term's note begins with the predecessor's: it holds for outlets that have not taken over yet.
@@ -52,7 +61,8 @@ impl Notebook {
         let Some(noted) = &self.noted else { return true };
         self.set(noted, term, sink, progress);
         let mut noted = noted.clone();
-        let written = noted.wait_for(|now| Note::read(&now.written).get(sink) == Some(progress));
+        let written = noted
+            .wait_for(|now| now.is_sure && Note::read(&now.written).get(sink) == Some(progress));
         timeout(PATIENCE, written).await.is_ok_and(|written| written.is_ok())
     }
 
@@ -63,9 +73,9 @@ impl Notebook {
         }
     }
 
-    /// Whether another process holds the Lease, as far as is known.
-    pub(super) fn another(&self) -> bool {
-        self.noted.as_ref().is_some_and(|noted| noted.borrow().another)
+    /// Who holds the Lease, as far as is known.
+    pub(super) fn holder(&self) -> Holder {
+        self.noted.as_ref().map_or(Holder::Us, |noted| noted.borrow().holder)
     }
 
     /// How far the process has come that leads, or led before us.
@@ -78,7 +88,7 @@ impl Notebook {
     /// nothing was sent.
     pub(super) fn take_over(&self, term: u64, sink: Sink) -> Option<Progress> {
         let theirs = self.theirs(sink);
-        let begun = theirs.map_or(NOTHING, |theirs| theirs.begun);
+        let begun = theirs.unwrap_or(Progress::NOTHING).begun;
         self.settled(term, sink, Progress { settled: begun, begun });
         theirs
     }
@@ -123,9 +133,14 @@ mod tests {
         let waiting = notebook.begun(1, Sink::Put, Progress { settled: 0, begun: 120 });
         let writing = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            lease.send_modify(|noted| noted.written = note.borrow().text.clone());
+            lease.send_modify(|noted| {
+                (noted.written, noted.is_sure) = (note.borrow().text.clone(), true);
+            });
         };
         assert!(tokio::join!(waiting, writing).0);
         assert_eq!(began.elapsed(), PATIENCE + Duration::from_secs(1));
+        // The same again, while it is not known what stands there.
+        lease.send_modify(|noted| noted.is_sure = false);
+        assert!(!notebook.begun(1, Sink::Put, Progress { settled: 0, begun: 120 }).await);
     }
 }

@@ -72,7 +72,14 @@ pub async fn interval(
     clock: Clock,
     mut ready: watch::Receiver<bool>,
 ) -> Option<Result<String, String>> {
-    ready.wait_for(|ready| *ready).await.ok()?;
+    // As long as two intervals: whoever reads its configuration wrongly is to hear of it.
+    match tokio::time::timeout(plan.interval * SILENT, ready.wait_for(|ready| *ready)).await {
+        Ok(ready) => drop(ready.ok()?),
+        Err(_) => {
+            let words = "discovery or the first round is not complete: the log says why";
+            return Some(Err(words.to_owned()));
+        }
+    }
     let mut preview = Preview::new(plan);
     // The first one began before we did.
     let mut begun = 0;

@@ -28,6 +28,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import urllib.parse
 
 import boto3
@@ -222,6 +223,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Front(Handler):
     def answer(self):
+        with lock:
+            front.answering += 1
+        try:
+            self.answer_one()
+        finally:
+            with lock:
+                front.answering -= 1
+
+    def answer_one(self):
         raw = self.body()
         known = understand(self, raw)
         fault = next_fault(known)
@@ -472,6 +482,7 @@ class Listening:
         self.handler = handler
         self.server = Server(handler)
         self.port = self.server.server_address[1]
+        self.answering = 0
 
     def away(self):
         server, self.server = self.server, None
@@ -479,6 +490,12 @@ class Listening:
             return
         server.shutdown()
         server.server_close()
+        # What is being answered is answered: who goes away cuts nobody off. What hangs is not waited for.
+        for _ in range(100):
+            with lock:
+                if self.answering == 0:
+                    break
+            time.sleep(0.05)
         with lock:
             open_ones = list(server.connections)
         for connection in open_ones:
