@@ -2,12 +2,13 @@
 //! every child present, ready to be written. Never: a clock, a log line, state between calls.
 
 use crate::catalog::{self, Cluster, DEFAULT_BOUNDS, FAMILIES, Rule, SLOTS};
-use crate::model::{Kind, NodeState};
+use crate::model::{Growth, Kind, NodeState};
 use crate::total::Total;
 use crate::view::{NodeView, Slot, View};
 use std::collections::BTreeMap;
 
 pub mod delta;
+pub mod growth;
 
 /// One family of the cluster scope.
 #[derive(Debug, Clone)]
@@ -163,8 +164,13 @@ fn of_nodes(view: &View) -> Vec<Figure> {
     let expected = view.nodes.iter().filter(|node| node.target.expected).count() as u64;
     let states = NodeState::ALL.map(|s| (s.as_str().to_owned(), view.count(s) as u64)).to_vec();
     let addresses: Vec<(f64, f64)> = view.nodes.iter().filter_map(ipv4_addresses).collect();
+    let blocked = Growth::ALL.map(|reason| {
+        let nodes = view.nodes.iter().filter(|node| node.growth == Some(reason));
+        (reason.as_str().to_owned(), nodes.count() as u64)
+    });
     let mut figures = vec![
         figure("vpccni_cluster_nodes", by("state", states)),
+        figure("vpccni_cluster_nodes_growth_blocked", by("reason", blocked.to_vec())),
         figure("vpccni_cluster_nodes_expected", plain(Value::Count(expected))),
         figure("vpccni_cluster_nodes_by_cni_version", by("version", versions(view))),
         figure("vpccni_cluster_node_ip_utilization", utilization(&addresses)),

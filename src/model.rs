@@ -311,6 +311,71 @@ pub fn short(reason: &str) -> Cow<'_, str> {
     format!("{}…", cut.get(..end).unwrap_or(cut).trim_end()).into()
 }
 
+/// Why a node gets no more pod addresses. The closed set behind the label `reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Growth {
+    /// Its instance can have no more.
+    Ceiling,
+    /// The subnet has no free addresses.
+    Subnet,
+    /// AWS refuses calls for lack of a right.
+    Denied,
+    /// AWS throttles its calls.
+    Throttled,
+    /// Other errors of AWS calls.
+    Api,
+    /// No error tells why.
+    Unknown,
+}
+
+impl Growth {
+    /// Every reason, in the order in which they explain.
+    pub const ALL: [Growth; 6] = [
+        Growth::Ceiling,
+        Growth::Subnet,
+        Growth::Denied,
+        Growth::Throttled,
+        Growth::Api,
+        Growth::Unknown,
+    ];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Growth::Ceiling => "ceiling",
+            Growth::Subnet => "subnet",
+            Growth::Denied => "denied",
+            Growth::Throttled => "throttled",
+            Growth::Api => "api",
+            Growth::Unknown => "unknown",
+        }
+    }
+
+    /// What an operator can do.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Growth::Ceiling => {
+                "the instance has as many addresses as it can: add nodes, take a larger type, or turn prefix delegation on"
+            }
+            Growth::Subnet => {
+                "the subnet has no free addresses or no free /28: free some, add a subnet or a CIDR, or use custom networking"
+            }
+            Growth::Denied => {
+                "AWS refuses calls: compare the role of aws-node with AmazonEKS_CNI_Policy, and look at its token"
+            }
+            Growth::Throttled => {
+                "AWS throttles calls: fewer nodes at once, a larger WARM_IP_TARGET step or prefix delegation, or a higher quota"
+            }
+            Growth::Api => {
+                "AWS calls fail: aws_api_errors_total tells the codes, and aws-node's log the calls"
+            }
+            Growth::Unknown => {
+                "no AWS error tells why: look at aws-node's log (/var/log/aws-routed-eni/ipamd.log) and at WARM_* and MINIMUM_IP_TARGET"
+            }
+        }
+    }
+}
+
 /// A node's state (truth rule 5). The states are disjoint and sum to all known nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NodeState {

@@ -143,6 +143,8 @@ enum Shows<'v> {
     Total(FamilyId),
     /// What we know of a node ourselves; nothing before there is something to know.
     Scrape(OfScrape),
+    /// Why it gets no more addresses, where it does not.
+    Growth,
     /// The labels of the target.
     Info,
 }
@@ -189,8 +191,10 @@ fn node_families<'v>(view: &'v View, detail: &Detail) -> Vec<NodeFamily<'v>> {
             list.push(NodeFamily { name: family, kind: *kind, help: OTHER_HELP, shows });
         }
     }
-    let own = std::iter::once(("vpccni_node_info", Shows::Info));
-    for (name, shows) in own.chain(OF_SCRAPES.map(|(name, of)| (name, Shows::Scrape(of)))) {
+    let own = [("vpccni_node_growth_blocked", Shows::Growth), ("vpccni_node_info", Shows::Info)];
+    for (name, shows) in
+        own.into_iter().chain(OF_SCRAPES.map(|(name, of)| (name, Shows::Scrape(of))))
+    {
         if let Some(entry) = catalog::published(name).filter(|_| detail.shows(name, true)) {
             list.push(NodeFamily { name, kind: entry.kind, help: entry.help, shows });
         }
@@ -232,7 +236,7 @@ impl NodeFamily<'_> {
                 alone("", &mut |out: &mut Vec<u8>| totals(*id, self.name, nodes, out), out);
             }
             // Ours are all gauges.
-            Shows::Scrape(_) | Shows::Info => {}
+            Shows::Scrape(_) | Shows::Growth | Shows::Info => {}
         }
     }
 
@@ -251,6 +255,7 @@ impl NodeFamily<'_> {
             _ if !whole => {}
             Shows::Total(id) => totals(*id, self.name, nodes, out),
             Shows::Scrape(value) => of_scrapes(*value, self.name, nodes, out),
+            Shows::Growth => growth(self.name, nodes, out),
             Shows::Info => info(self.name, detail, nodes, out),
         }
     }
@@ -334,6 +339,16 @@ fn of_scrapes(value: OfScrape, name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>)
             out.extend_from_slice(b"} ");
             number::write(out, value);
             out.push(b'\n');
+        }
+    }
+}
+
+fn growth(name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>) {
+    for row in nodes {
+        if let Some(reason) = row.node.growth {
+            row.begin(name, out);
+            LabelWriter { any: true }.add("reason", reason.as_str(), out);
+            out.extend_from_slice(b"} 1\n");
         }
     }
 }

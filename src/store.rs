@@ -283,6 +283,10 @@ impl Store {
         let process = delta::process_of(entry.run.as_ref(), &sighting);
         let gains = delta::gains(entry.run.as_ref(), process, &page);
         count(&mut inner.gained, &mut inner.lost_bounds, &page, &gains);
+        for gain in &gains.gains {
+            entry.growth.rose(page.layout.roles.counters[gain.counter].slot, uptime);
+        }
+        entry.growth.saw(&page, uptime);
         self.observe.page_stored(&PageStored {
             lines: reading.samples,
             misses: reading.misses,

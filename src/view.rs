@@ -3,7 +3,7 @@
 //! unchanging. Never: a lock, a clock, a decision.
 
 use crate::catalog::{Family, Suffix};
-use crate::model::{Kind, Moment, NodeState, Outcome, Target};
+use crate::model::{Growth, Kind, Moment, NodeState, Outcome, Target};
 use crate::total::Total;
 use std::ops::Range;
 use std::sync::Arc;
@@ -227,6 +227,8 @@ pub struct NodeView {
     pub samples: usize,
     /// Truth rule 7.
     pub ipv6: bool,
+    /// Why it gets no more addresses, while values stand; `None` where it can grow as far as is known.
+    pub growth: Option<Growth>,
     /// The values that stand: present in states up and stale alone.
     pub page: Option<Arc<Page>>,
 }

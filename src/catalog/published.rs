@@ -41,6 +41,14 @@ pub const PUBLISHED: &[Published] = &[
         "cluster",
     ),
     published(
+        "vpccni_cluster_nodes_growth_blocked",
+        Kind::Gauge,
+        Unit::Count,
+        &["reason"],
+        "Nodes that get no more pod addresses, by reason; see vpccni_node_growth_blocked.",
+        "cluster",
+    ),
+    published(
         "vpccni_cluster_nodes_by_cni_version",
         Kind::Gauge,
         Unit::Count,
@@ -55,6 +63,14 @@ pub const PUBLISHED: &[Published] = &[
         &[],
         "Nodes that should be scraped.",
         "cluster",
+    ),
+    published(
+        "vpccni_node_growth_blocked",
+        Kind::Gauge,
+        Unit::Count,
+        &["node", "reason"],
+        "1 while the node's warm pool is empty or requests are refused, by what explains it: ceiling (the instance's limit), subnet (no free addresses), denied, throttled, api (other AWS errors of the last 10 minutes), unknown. The kubelet's pod limit is not known.",
+        "node",
     ),
     published(
         "vpccni_node_info",

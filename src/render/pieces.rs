@@ -10,7 +10,7 @@ use super::detail::Detail;
 use super::gzip::{Coder, Segment, join};
 use super::negotiate::Format;
 use super::{Narrow, NodeFamily, Row, node_families};
-use crate::model::{NodeState, Target, stable_hash};
+use crate::model::{Growth, NodeState, Target, stable_hash};
 use crate::view::{NodeView, OtherFamily, Page, View};
 use std::sync::Arc;
 
@@ -42,6 +42,7 @@ struct Stamp {
     page: Option<Arc<Page>>,
     last_scrape: Option<u64>,
     state: NodeState,
+    growth: Option<Growth>,
 }
 
 impl Stamp {
@@ -51,6 +52,7 @@ impl Stamp {
             page: node.page.clone(),
             last_scrape: node.last_scrape.map(f64::to_bits),
             state: node.state,
+            growth: node.growth,
         }
     }
 
@@ -64,6 +66,7 @@ impl Stamp {
             && Arc::ptr_eq(&self.target, &node.target)
             && self.last_scrape == node.last_scrape.map(f64::to_bits)
             && self.state == node.state
+            && self.growth == node.growth
     }
 }
 

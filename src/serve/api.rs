@@ -5,7 +5,7 @@
 use super::Shared;
 use super::params::{BadParam, number, pairs};
 use crate::mirror::{Drop, Trouble};
-use crate::model::{NodeState, TargetLabels};
+use crate::model::{Growth, NodeState, TargetLabels};
 use crate::view::NodeView;
 use axum::Json;
 use axum::extract::State;
@@ -214,6 +214,10 @@ pub struct Node<'a> {
     pub total: Option<f64>,
     /// Addresses that could be attached, while values stand.
     pub max: Option<f64>,
+    /// Why it gets no more addresses, and what can be done: `null` where it can grow as far as is known.
+    pub growth_blocked: Option<&'static str>,
+    /// The same in a sentence.
+    pub growth_advice: Option<&'static str>,
     /// Those of its info metric that discovery found.
     #[serde(serialize_with = "labels")]
     pub labels: &'a TargetLabels,
@@ -241,6 +245,8 @@ impl<'a> Node<'a> {
             assigned: view.assigned(),
             total: view.total(),
             max: view.max(),
+            growth_blocked: view.growth.map(Growth::as_str),
+            growth_advice: view.growth.map(Growth::advice),
             labels: &view.target.labels,
         }
     }
@@ -385,6 +391,7 @@ mod tests {
         let labels = [("zone".to_owned(), "us-west-2b".to_owned())];
         let good = state == NodeState::Up;
         NodeView {
+            growth: None,
             target: Arc::new(Target {
                 labels: labels.into_iter().collect(),
                 ..Target::new(name, "fd00::7", 61678, "/metrics", Source::File)
@@ -416,7 +423,9 @@ mod tests {
 
     #[test]
     fn every_field_of_a_node_is_there_under_its_name() {
-        let all = [node("ip-1", NodeState::Up), node("ip-2", NodeState::Failed)];
+        let mut all = [node("ip-1", NodeState::Up), node("ip-2", NodeState::Failed)];
+        all[0].growth = Some(Growth::Ceiling);
+        let advice = Growth::Ceiling.advice();
         let expected = json!({
             "page": 1, "per_page": 100, "total": 2, "complete": true,
             "nodes": [
@@ -425,14 +434,16 @@ mod tests {
                     "last_outcome": "ok", "reason": "", "last_scrape": 1_800_000_000.5,
                     "last_success": 1_800_000_000.5, "scrape_seconds": 0.25, "samples": 77,
                     "ip_family": "ipv6", "cni_version": "v1.20.0", "assigned": 5.0, "total": 14.0,
-                    "max": 58.0, "labels": {"zone": "us-west-2b"}
+                    "max": 58.0, "growth_blocked": "ceiling", "growth_advice": advice,
+                    "labels": {"zone": "us-west-2b"}
                 },
                 {
                     "node": "ip-2", "address": "[fd00::7]:61678", "source": "file",
                     "state": "failed", "last_outcome": "timeout", "reason": "no answer in 10 s",
                     "last_scrape": 1_800_000_000.5, "last_success": null, "scrape_seconds": 0.25,
                     "samples": 0, "ip_family": "ipv4", "cni_version": null, "assigned": null,
-                    "total": null, "max": null, "labels": {"zone": "us-west-2b"}
+                    "total": null, "max": null, "growth_blocked": null, "growth_advice": null,
+                    "labels": {"zone": "us-west-2b"}
                 }
             ]
         });

@@ -241,6 +241,7 @@ async fn gzip_is_one_member_of_the_same_text() {
 /// A view of nodes that never answered.
 fn view_of(names: &[&str]) -> Arc<View> {
     let node = |&name: &&str| NodeView {
+        growth: None,
         target: Arc::new(Target::new(name, "10.0.0.1", 61678, "/metrics", Source::Static)),
         state: NodeState::Failed,
         last_outcome: Some(Outcome::Refused),

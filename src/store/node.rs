@@ -4,6 +4,7 @@
 use super::intern::Shape;
 use super::left::place;
 use crate::aggregate::delta::Run;
+use crate::aggregate::growth;
 use crate::model::{Idle, Moment, NodeState, Outcome, Target, short};
 use crate::view::NodeView;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(super) struct Node {
     /// The run was another name's, or at another address.
     pub(super) elsewhere: bool,
     pub(super) shape: Option<Arc<Shape>>,
+    /// What tells why it may not grow.
+    pub(super) growth: growth::Memory,
     samples: usize,
     ipv6: bool,
     last_outcome: Option<Outcome>,
@@ -34,6 +37,7 @@ impl Node {
             elsewhere: run.is_some(),
             run,
             shape: None,
+            growth: growth::Memory::default(),
             samples: 0,
             last_outcome: None,
             reason: Arc::from("not scraped yet"),
@@ -135,7 +139,9 @@ impl Node {
     pub(super) fn view(&self, now: Moment, stale_seconds: f64, interval_seconds: f64) -> NodeView {
         let state = self.state(now, stale_seconds, interval_seconds);
         let stands = matches!(state, NodeState::Up | NodeState::Stale);
+        let page = self.run.as_ref().filter(|_| stands).map(|run| Arc::clone(&run.page));
         NodeView {
+            growth: page.as_ref().and_then(|page| self.growth.blocked(page, now.uptime)),
             target: Arc::clone(&self.target),
             state,
             last_outcome: self.last_outcome,
@@ -148,7 +154,7 @@ impl Node {
             last_seconds: self.last_seconds,
             samples: self.samples,
             ipv6: self.ipv6,
-            page: self.run.as_ref().filter(|_| stands).map(|run| Arc::clone(&run.page)),
+            page,
         }
     }
 }

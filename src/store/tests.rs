@@ -618,3 +618,55 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_node_that_cannot_grow_says_why_on_the_page_and_in_the_cluster_until_it_can() {
+    let page = |assigned: u32, refused: u32, errors: u32| {
+        format!(
+            "awscni_assigned_ip_addresses {assigned}\nawscni_total_ip_addresses 10\nawscni_ip_max 30\n\
+             awscni_no_available_ip_addresses {refused}\n\
+             awscni_aws_api_error_count{{api=\"AssignPrivateIpAddresses\",\
+             error=\"InsufficientFreeAddressesInSubnet\"}} {errors}\n"
+        )
+    };
+    let store = store(&["n1", "n2"]);
+    let told = |uptime: f64| {
+        let view = store.view(at(uptime));
+        let mut text = Vec::new();
+        crate::render::nodes(
+            &view,
+            &crate::render::Narrow::default(),
+            &crate::render::detail::Detail::default(),
+            crate::render::negotiate::Format::Text004,
+            &mut text,
+        );
+        let text = String::from_utf8(text).unwrap();
+        let lines = text.lines().filter(|l| l.starts_with("vpccni_node_growth_blocked{"));
+        let cluster = figure_map(&store, uptime);
+        let blocked = cluster.iter().filter(|(key, _)| key.starts_with("nodes_growth_blocked"));
+        (
+            lines.map(str::to_owned).collect::<Vec<_>>(),
+            blocked.map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>(),
+        )
+    };
+    // Years of errors before we looked are no reason now.
+    for (uptime, assigned, refused, errors) in
+        [(1.0, 10, 900, 900), (31.0, 10, 900, 900), (61.0, 10, 900, 900)]
+    {
+        scrape(&store, "n1", uptime, &page(assigned, refused, errors)).unwrap();
+        scrape(&store, "n2", uptime, &page(9, refused, errors)).unwrap();
+    }
+    let unknown = "vpccni_node_growth_blocked{node=\"n1\",reason=\"unknown\"} 1";
+    assert_eq!(
+        told(61.0),
+        (vec![unknown.to_owned()], vec!["nodes_growth_blocked{reason=unknown} 1".to_owned()])
+    );
+    scrape(&store, "n1", 91.0, &page(10, 901, 901)).unwrap();
+    let subnet = "vpccni_node_growth_blocked{node=\"n1\",reason=\"subnet\"} 1";
+    assert_eq!(
+        told(91.0),
+        (vec![subnet.to_owned()], vec!["nodes_growth_blocked{reason=subnet} 1".to_owned()])
+    );
+    scrape(&store, "n1", 691.0 + 1.0, &page(9, 901, 901)).unwrap();
+    assert_eq!(told(692.0), (vec![], vec![]));
+}

@@ -303,7 +303,9 @@ fn normal(key: &str) -> String {
 
 /// Figures that the fleet adds up too. Nodes by state are compared with what it knows of each.
 fn is_told(key: &str) -> bool {
-    !key.starts_with("vpccni_cluster_nodes{") && key != "vpccni_cluster_nodes_expected"
+    // The fleet knows what happened, not what that is taken for.
+    let judged = key.starts_with("vpccni_cluster_nodes_growth_blocked");
+    !judged && !key.starts_with("vpccni_cluster_nodes{") && key != "vpccni_cluster_nodes_expected"
 }
 
 fn is_counter(key: &str) -> bool {

@@ -1,0 +1,239 @@
+//! Why a node gets no more pod addresses. Comes in: what its page says of addresses, and when its error
+//! counters rose last. Goes out: one reason, or none while it can grow as far as can be seen. Never: a
+//! clock, a guess: where no error tells why, the reason is `unknown`.
+//!
+//! A node counts as blocked while its warm pool is empty for [`EMPTY_FOR`] or requests were refused within
+//! [`RECENT`]. The kubelet's pod limit is not known here, and no reason.
+
+use crate::catalog::{FAMILIES, SLOTS};
+use crate::model::Growth;
+use crate::total::Total;
+use crate::view::Page;
+use std::sync::LazyLock;
+
+/// Seconds for which an error explains: ipamd tries again within one.
+pub const RECENT: f64 = 600.0;
+
+/// Seconds for which a warm pool must be empty: ipamd fills it up within some.
+pub const EMPTY_FOR: f64 = 60.0;
+
+/// What a rising counter says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// A request for an address was refused.
+    Refused,
+    /// EC2 has no free address in the subnet.
+    Subnet,
+    /// A call lacked a right, or its credentials were not accepted.
+    Denied,
+    /// Too many calls.
+    Throttled,
+    /// The instance has as much as it can.
+    Limit,
+    /// Another error of an AWS call.
+    Api,
+}
+
+const SIGNS: usize = 6;
+
+const SUBNET: [&str; 2] = ["InsufficientCidrBlocks", "InsufficientFreeAddressesInSubnet"];
+const LIMIT: [&str; 4] = [
+    "AttachmentLimitExceeded",
+    "MaxNetworkInterfacesExceeded",
+    "MaxNetworkInterfacesReached",
+    "PrivateIpAddressLimitExceeded",
+];
+const DENIED: [&str; 15] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthFailure",
+    "Blocked",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidIdentityToken",
+    "MissingAuthenticationToken",
+    "NoCredentialProviders",
+    "OperationNotPermitted",
+    "SignatureDoesNotMatch",
+    "UnauthorizedOperation",
+    "UnrecognizedClientException",
+];
+const THROTTLED: [&str; 10] = [
+    "Client.RequestLimitExceeded",
+    "EC2ThrottledException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+
+fn of_code(code: &str) -> Sign {
+    [
+        (&SUBNET[..], Sign::Subnet),
+        (&LIMIT[..], Sign::Limit),
+        (&DENIED[..], Sign::Denied),
+        (&THROTTLED[..], Sign::Throttled),
+    ]
+    .into_iter()
+    .find(|(codes, _)| codes.contains(&code))
+    .map_or(Sign::Api, |(_, sign)| sign)
+}
+
+/// By the slot of a cluster counter: what it says when it rises.
+static OF_SLOT: LazyLock<Vec<Option<Sign>>> = LazyLock::new(|| {
+    let mut signs = vec![None; SLOTS.counters()];
+    for (index, family) in (0u16..).zip(FAMILIES) {
+        for (labels, slot) in SLOTS.children(index) {
+            signs[usize::from(slot)] = match family.name {
+                "awscni_no_available_ip_addresses" => Some(Sign::Refused),
+                "awscni_aws_api_error_count" => labels.first().map(|code| of_code(code)),
+                _ => continue,
+            };
+        }
+    }
+    signs
+});
+
+/// What is remembered of a node: by its exporter's uptime in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// When a counter rose last that says so, by [`Sign`].
+    rose: [f64; SIGNS],
+    /// Since when the warm pool is empty.
+    empty_since: Option<f64>,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory { rose: [f64::NEG_INFINITY; SIGNS], empty_since: None }
+    }
+}
+
+impl Memory {
+    /// The cluster counter of this slot rose on the node.
+    pub fn rose(&mut self, slot: u16, uptime: f64) {
+        if let Some(sign) = OF_SLOT.get(usize::from(slot)).copied().flatten() {
+            self.rose[sign as usize] = uptime;
+        }
+    }
+
+    /// The node's newest page.
+    pub fn saw(&mut self, page: &Page, uptime: f64) {
+        let is_empty = matches!((page.assigned(), page.total()), (Some(assigned), Some(total))
+            if Total::takes(assigned) && Total::takes(total) && assigned >= total);
+        self.empty_since = is_empty.then(|| self.empty_since.unwrap_or(uptime));
+    }
+
+    /// Why the node cannot grow, if it cannot, at this uptime. `page` is what stands of it.
+    pub fn blocked(&self, page: &Page, uptime: f64) -> Option<Growth> {
+        let recently = |sign: Sign| uptime - self.rose[sign as usize] <= RECENT;
+        let is_empty = self.empty_since.is_some_and(|since| uptime - since >= EMPTY_FOR);
+        if !is_empty && !recently(Sign::Refused) {
+            return None;
+        }
+        let at_ceiling = matches!((page.assigned(), page.max()), (Some(assigned), Some(max))
+            if max > 0.0 && assigned >= max);
+        let reasons = [
+            (at_ceiling, Growth::Ceiling),
+            (recently(Sign::Subnet), Growth::Subnet),
+            (recently(Sign::Denied), Growth::Denied),
+            (recently(Sign::Throttled), Growth::Throttled),
+            (recently(Sign::Limit), Growth::Ceiling),
+            (recently(Sign::Api), Growth::Api),
+        ];
+        let found = reasons.into_iter().find(|(holds, _)| *holds);
+        Some(found.map_or(Growth::Unknown, |(_, reason)| reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::closed::AWS_ERRORS;
+    use crate::view::{Layout, Roles};
+    use std::sync::Arc;
+
+    fn page(assigned: f64, total: f64, max: f64) -> Page {
+        let roles = Roles { address_rows: [Some(0), Some(1), Some(2)], ..Roles::default() };
+        let layout = Layout { roles: Arc::new(roles), ..Layout::default() };
+        Page { layout: Arc::new(layout), values: [assigned, total, max].into() }
+    }
+
+    fn slot(family: &str, label: &str) -> u16 {
+        let index = FAMILIES.iter().position(|f| f.name == family).unwrap() as u16;
+        let mut children = SLOTS.children(index);
+        children.find(|(l, _)| label.is_empty() || l.first() == Some(&label)).unwrap().1
+    }
+
+    /// The reason at 1,000 s, with an empty pool or not, and codes that rose at these times.
+    fn reason(page: &Page, empty: bool, rose: &[(&str, f64)]) -> Option<Growth> {
+        let mut memory = Memory { empty_since: empty.then_some(900.0), ..Memory::default() };
+        for (code, at) in rose {
+            let slot = match *code {
+                "refused" => slot("awscni_no_available_ip_addresses", ""),
+                code => slot("awscni_aws_api_error_count", code),
+            };
+            memory.rose(slot, *at);
+        }
+        memory.blocked(page, 1000.0)
+    }
+
+    #[test]
+    fn the_decision_table() {
+        use Growth::{Api, Ceiling, Denied, Subnet, Throttled, Unknown};
+        let (room, full) = (page(10.0, 10.0, 30.0), page(30.0, 30.0, 30.0));
+        let subnet = ("InsufficientFreeAddressesInSubnet", 990.0);
+        let denied = ("UnauthorizedOperation", 990.0);
+        let throttled = ("RequestLimitExceeded", 990.0);
+        for (page, empty, rose, expected) in [
+            (&room, false, &[][..], None),
+            (&room, false, &[subnet][..], None),
+            (&room, true, &[], Some(Unknown)),
+            (&full, true, &[subnet], Some(Ceiling)),
+            (&room, true, &[subnet], Some(Subnet)),
+            (&room, true, &[throttled, denied, subnet], Some(Subnet)),
+            (&room, true, &[throttled, denied], Some(Denied)),
+            (&room, true, &[throttled, ("InternalError", 990.0)], Some(Throttled)),
+            (&room, true, &[("PrivateIpAddressLimitExceeded", 990.0)], Some(Ceiling)),
+            (&room, true, &[("InternalError", 990.0)], Some(Api)),
+            (&room, true, &[("other", 990.0)], Some(Api)),
+            (&room, true, &[("InsufficientFreeAddressesInSubnet", 399.0)], Some(Unknown)),
+            (&room, false, &[("refused", 990.0), subnet], Some(Subnet)),
+            (&room, false, &[("refused", 990.0)], Some(Unknown)),
+            (&room, false, &[("refused", 399.0), subnet], None),
+        ] {
+            assert_eq!(reason(page, empty, rose), expected, "{empty} {rose:?}");
+        }
+    }
+
+    #[test]
+    fn a_pool_is_empty_from_the_first_page_that_says_so_on() {
+        let mut memory = Memory::default();
+        let (empty, warm) = (page(10.0, 10.0, 30.0), page(9.0, 10.0, 30.0));
+        for (page, uptime, expected) in [
+            (&empty, 100.0, None),
+            (&empty, 130.0, None),
+            (&empty, 160.0, Some(Growth::Unknown)),
+            (&warm, 190.0, None),
+            (&empty, 220.0, None),
+            (&empty, 280.0, Some(Growth::Unknown)),
+            (&page(f64::NAN, 10.0, 30.0), 310.0, None),
+        ] {
+            memory.saw(page, uptime);
+            assert_eq!(memory.blocked(page, uptime), expected, "at {uptime}");
+        }
+    }
+
+    #[test]
+    fn every_code_that_is_named_is_one_of_the_catalogue() {
+        for code in SUBNET.iter().chain(&LIMIT).chain(&DENIED).chain(&THROTTLED) {
+            assert!(AWS_ERRORS.contains(code), "{code}");
+        }
+    }
+}
