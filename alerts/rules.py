@@ -272,7 +272,7 @@ CAPACITY = [
     warning(
         "VpcCniAddressesNearCeiling", "30m",
         "cluster:vpccni_ip_utilization:ratio > 0.9",
-        "Pods<ours> use more than nine tenths of the addresses that its nodes can have.",
+        "Pods<ours> use more than nine tenths of the addresses that the nodes can have.",
         """<%> of the addresses that the nodes can have are in use,
         <figure cluster:vpccni_ip_addresses_assigned:sum{cluster=<cluster>}> in all. Without more nodes new pods will wait.""",
     ),
@@ -296,7 +296,7 @@ CAPACITY = [
         and predict_linear(cluster:vpccni_ip_utilization:ratio[1d], 86400) > 1
         and cluster:vpccni_ip_utilization:ratio offset 12h
         """,
-        "At this pace pods<ours> use up all addresses of its nodes within a day.",
+        "At this pace pods<ours> use up all addresses of the nodes within a day.",
         """<%> of the addresses that the nodes can have are in use. Drawn on from the last six hours, and from the last day,
         this reaches all of them within 24 hours, unless nodes are added.""",
     ),
@@ -392,9 +392,9 @@ IPAMD = [
     warning(
         "VpcCniConnmarkErrors", "20m",
         'sum by (cluster) (increase(vpccni_cluster_connmark_reconciliations_total{JOB,result="error"}[15m])) > 0',
-        "ipamd<ours> cannot keep the connection marks of some nodes.",
-        """<n> reconciliations of connection marks failed in a quarter of an hour, and they go on failing. On such nodes answers to
-        traffic from outside (node ports, load balancers with instance targets) may leave by the wrong interface.""",
+        "ipamd<ours> cannot set the rules by which pods of some nodes reach the outside.",
+        """<n> times in a quarter of an hour the rules that mark connections could not be set, and it goes on. On such nodes pods
+        may not reach what is outside the VPC.""",
     ),
     info(
         "VpcCniInterfacesLeftBehind", "10m",
