@@ -192,11 +192,15 @@ def resolved(value, given):
 
 
 def put():
-    """Puts each alarm: boto3 holds it against CloudWatch's own model of the call, moto keeps it."""
+    """Puts each alarm: boto3 holds it against CloudWatch's own model of the call, moto keeps it. The file says the same."""
     import os
+    from pathlib import Path
 
     import boto3
+    import yaml
     from moto import mock_aws
+
+    assert yaml.safe_load(Path(__file__).with_name("cloudwatch-alarms.yml").read_text()) == template()
 
     os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
     defaults = {name: default for name, (_, default, _) in PARAMETERS.items()}
