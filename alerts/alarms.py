@@ -192,7 +192,8 @@ def resolved(value, given):
 
 
 def put():
-    """Puts each alarm: boto3 holds it against CloudWatch's own model of the call, moto keeps it. The file says the same."""
+    """Puts each alarm: boto3 holds it against CloudWatch's own model of the call, moto keeps it. The file says the
+    same to another reader."""
     import os
     from pathlib import Path
 
@@ -209,7 +210,8 @@ def put():
         given = {**defaults, "ClusterName": "prod", **more}
         with mock_aws():
             cloudwatch = boto3.client("cloudwatch")
-            wanted = [name for name, alarm in ALARMS.items() if "Condition" not in alarm or given[GIVEN[alarm["Condition"]]]]
+            conditions = {name: alarm.get("Condition") for name, alarm in ALARMS.items()}
+            wanted = [name for name, asks in conditions.items() if not asks or given[GIVEN[asks]]]
             for name in wanted:
                 cloudwatch.put_metric_alarm(AlarmName=name, **resolved(ALARMS[name]["Properties"], given))
             kept = cloudwatch.describe_alarms()["MetricAlarms"]

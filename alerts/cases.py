@@ -4,8 +4,8 @@
 Each alert has a case in which it fires (not before its time is over, and with the whole sentence that somebody
 reads), one at least in which it must be silent, close to the threshold, and where an event is rare a birth: the
 exporter has just begun, its counters are at 0, and the event comes. Where it fires the figures come from two shards,
-and it fires as well where the processes restart meanwhile. Besides, whole clusters in which nothing is wrong go through what must call
-nobody.
+and it fires as well where the processes restart meanwhile. Besides, whole clusters in which nothing is wrong go
+through what must call nobody.
 
 Series are written short: labels `cluster`, `job`, `instance` and `pod` of replica `a` are added, those of `b` where
 a line begins with `b:`, those of a PodMonitor on aws-node where it begins with `aws-node:`. One sample a minute,
@@ -29,11 +29,14 @@ def every(minutes, begins=0, samples=LONG):
 
 class Case:
     """Where the alert fires: series, a time when it is pending, one when it fires, and the description; where need be its
-    labels besides `cluster` and `severity`, and for an event a time up to which it fires, and one when that is over. Where it is silent: what that shows, series,
-    a time. `birth`: series, a time. `also`: as `silent`, but it fires. `hours`: evaluated every ten minutes. `alone`:
-    the alert knows no cluster."""
+    labels besides `cluster` and `severity`, and for an event a time up to which it fires, and one when that is over.
+    Where it is silent: what that shows, series, a time. `birth`: series, a time. `also`: as `silent`, but it fires.
+    `hours`: evaluated every ten minutes. `alone`: the alert knows no cluster."""
 
-    def __init__(self, series, pending, fires, says, silent, labels=None, until=(), birth=None, also=(), hours=False, alone=False):
+    def __init__(
+        self, series, pending, fires, says, silent,
+        labels=None, until=(), birth=None, also=(), hours=False, alone=False,
+    ):
         self.series, self.pending, self.fires, self.says = series, pending, fires, says
         self.labels, self.until, self.silent, self.birth, self.also = labels or {}, until, silent, birth, also
         self.hours, self.alone = hours, alone
@@ -77,8 +80,8 @@ CASES = {
         awscni_no_available_ip_addresses{{node="n1"}} {every(4, 10)}
         """,
         "28m", "40m",
-        "ipamd refused an address 1 times in five minutes, and has in every five minutes of the last quarter of an hour."
-        " Most at: n1 (us-west-2a). Why nodes cannot grow: not known.",
+        "ipamd refused an address 1 times in five minutes, and has in every five minutes of the last quarter of an"
+        " hour. Most at: n1 (us-west-2a). Why nodes cannot grow: not known.",
         silent=[
             ("a burst", "vpccni_cluster_ip_requests_refused_total 0x20 100 200 200x60", "36m"),
             ("now and then", f"vpccni_cluster_ip_requests_refused_total {every(8)}", "60m"),
@@ -129,8 +132,8 @@ CASES = {
         awscni_aws_api_error_count{node="n1"} 3x9 4x60
         """,
         "14m", "16m",
-        "EC2 answered InsufficientFreeAddressesInSubnet 1 times in a quarter of an hour. Pods go on starting where nodes"
-        " have warm addresses. Most EC2 errors at: n1 (us-west-2a).",
+        "EC2 answered InsufficientFreeAddressesInSubnet 1 times in a quarter of an hour. Pods go on starting where"
+        " nodes have warm addresses. Most EC2 errors at: n1 (us-west-2a).",
         labels={"error": "InsufficientFreeAddressesInSubnet"},
         until=("23m", "31m"),
         silent=[
@@ -151,8 +154,8 @@ CASES = {
         vpccni_node_growth_blocked{node="n1",reason="denied"} 1x70
         """,
         "18m", "21m",
-        "2 nodes may not ask EC2 for addresses: a right is missing at the role of aws-node or of the nodes. The next pod"
-        " there does not start. Among them: n1 (us-west-2a).",
+        "2 nodes may not ask EC2 for addresses: a right is missing at the role of aws-node or of the nodes. The"
+        " next pod there does not start. Among them: n1 (us-west-2a).",
         silent=[
             ("a tenth is not more than a tenth", """
             vpccni_cluster_nodes_growth_blocked{reason="denied"} 2x60
@@ -192,8 +195,8 @@ CASES = {
         vpccni_cluster_nodes{state="failed"} 9x99
         """,
         "60m", "70m",
-        "11 nodes have as many pods or addresses as they can have (max_pods (6), ceiling (5)). New pods need new nodes, of"
-        " which the autoscaler has to take care.",
+        "11 nodes have as many pods or addresses as they can have (max_pods (6), ceiling (5)). New pods need new"
+        " nodes, of which the autoscaler has to take care.",
         silent=[
             ("a half is not more than a half", """
             vpccni_cluster_nodes_growth_blocked{reason="max_pods"} 10x90
@@ -239,8 +242,8 @@ CASES = {
         vpccni_cluster_ip_utilization_ratio 0.55x60
         """,
         "28m", "32m",
-        "91% of the addresses that the nodes in us-west-2a can have are in use; other zones have room. Pods that have to run"
-        " in this one (volumes, spread constraints) will wait.",
+        "91% of the addresses that the nodes in us-west-2a can have are in use; other zones have room. Pods that"
+        " have to run in this one (volumes, spread constraints) will wait.",
         labels={"zone": "us-west-2a"},
         silent=[
             ("nearly", NODE_INFO + """
@@ -286,9 +289,9 @@ CASES = {
         awscni_aws_api_error_count{node="n2"} 1x9 2x60
         """,
         "14m", "16m",
-        "EC2 answered UnauthorizedOperation 2 times in a quarter of an hour. Nodes get no addresses once their warm ones"
-        " are used, and new nodes may not become ready. Calls that failed: CreateNetworkInterface (2). Most EC2 errors at:"
-        " n2 (us-west-2b).",
+        "EC2 answered UnauthorizedOperation 2 times in a quarter of an hour. Nodes get no addresses once their warm"
+        " ones are used, and new nodes may not become ready. Calls that failed: CreateNetworkInterface (2). Most EC2"
+        " errors at: n2 (us-west-2b).",
         labels={"error": "UnauthorizedOperation"},
         until=("23m", "31m"),
         silent=[
@@ -398,8 +401,8 @@ CASES = {
         awscni_force_removed_enis{node="n2"} 3x70
         """,
         "10m", "11m",
-        "EC2 no longer had what pods used, and ipamd let go of 4 addresses and 1 network interfaces in half an hour. These"
-        " pods have no network until they are deleted. At: n1 (us-west-2a).",
+        "EC2 no longer had what pods used, and ipamd let go of 4 addresses and 1 network interfaces in half an"
+        " hour. These pods have no network until they are deleted. At: n1 (us-west-2a).",
         until=("38m", "46m"),
         silent=[
             ("a take-over: another process counts from zero", """
@@ -420,8 +423,8 @@ CASES = {
         vpccni_cluster_nodes{state="up"} 40x150
         """,
         "80m", "100m",
-        "24 corrections by eniReconcileDel in an hour, more than one for every two nodes; none is healthy. Something else"
-        " changes the nodes' interfaces or addresses, or EC2 answers late.",
+        "24 corrections by eniReconcileDel in an hour, more than one for every two nodes; none is healthy."
+        " Something else changes the nodes' interfaces or addresses, or EC2 answers late.",
         labels={"fn": "eniReconcileDel"},
         silent=[
             ("few", """
@@ -455,8 +458,8 @@ CASES = {
         vpccni_cluster_connmark_reconciliations_total{{result="success"}} 0+9x90
         """,
         "30m", "60m",
-        "1 times in a quarter of an hour the rules that mark connections could not be set, and it goes on. On such nodes pods"
-        " may not reach what is outside the VPC.",
+        "1 times in a quarter of an hour the rules that mark connections could not be set, and it goes on. On such"
+        " nodes pods may not reach what is outside the VPC.",
         silent=[
             ("once", 'vpccni_cluster_connmark_reconciliations_total{result="error"} 0x9 5x60', "24m"),
             ("those that succeed", 'vpccni_cluster_connmark_reconciliations_total{result="success"} 0+9x60', "40m"),
@@ -466,7 +469,8 @@ CASES = {
     "VpcCniInterfacesLeftBehind": Case(
         'vpccni_cluster_aws_utils_errors_total{fn="cleanUpLeakedENIDeleteErr"} 0x9 0+0.1x150',
         "70m", "80m",
-        "6 errors in cleanUpLeakedENIDeleteErr in an hour. Interfaces that are left behind keep addresses of their subnet.",
+        "6 errors in cleanUpLeakedENIDeleteErr in an hour. Interfaces that are left behind keep addresses of their"
+        " subnet.",
         labels={"fn": "cleanUpLeakedENIDeleteErr"},
         silent=[
             ("few", 'vpccni_cluster_aws_utils_errors_total{fn="FreeENIDeleteErr"} 0+0.08x150', "90m"),
@@ -527,8 +531,9 @@ CASES = {
         vpccni_node_scrape_success{node="n1"} 0x70
         """,
         "19m", "22m",
-        "22.22% of the nodes have no figures. Either aws-node is down there, and no pod starts, or the exporter cannot reach"
-        " it. Scrapes that failed in ten minutes: refused (20), timeout (10). Among the nodes: n1 (us-west-2a).",
+        "22.22% of the nodes have no figures. Either aws-node is down there, and no pod starts, or the exporter"
+        " cannot reach it. Scrapes that failed in ten minutes: refused (20), timeout (10). Among the nodes: n1"
+        " (us-west-2a).",
         silent=[
             ("a fifth is not more than a fifth", """
             vpccni_cluster_nodes{state="up"} 12x60
@@ -552,8 +557,8 @@ CASES = {
         vpccni_cluster_nodes{state="up"} 18x70
         """,
         "23m", "26m",
-        "1 nodes at a time stand with their last good values, because their newest scrape failed: see /api/v1/nodes. They"
-        " recover, and fail again or others do.",
+        "1 nodes at a time stand with their last good values, because their newest scrape failed: see"
+        " /api/v1/nodes. They recover, and fail again or others do.",
         silent=[
             ("one in twenty", """
             vpccni_cluster_nodes{state="stale"} 1x60
@@ -600,8 +605,8 @@ CASES = {
         aws-node: up{node="n1"} 1x70
         """,
         "24m", "26m",
-        "For a quarter of an hour no exporter with the job of these rules has answered. No other alert about pod addresses"
-        " can fire.",
+        "For a quarter of an hour no exporter with the job of these rules has answered. No other alert about pod"
+        " addresses can fire.",
         silent=[
             ("one answers", "up 0x60\nb: up 1x60", "30m"),
             ("a restart", "up 1x9 0x13 1x30", "26m"),
@@ -611,8 +616,8 @@ CASES = {
     "VpcCniExporterDown": Case(
         "up 1x9 0x60\nb: up 1x70",
         "18m", "21m",
-        "Prometheus cannot scrape a:61681. Where it is the only one there are no figures; where there are several, one less"
-        " can take over.",
+        "Prometheus cannot scrape a:61681. Where it is the only one there are no figures; where there are several,"
+        " one less can take over.",
         labels={"instance": "a:61681"},
         silent=[("a restart", "up 1x9 0x8 1x30", "20m"), ("another job", "aws-node: up 0x60", "30m")],
     ),
@@ -631,8 +636,8 @@ CASES = {
     "VpcCniSeveralServeData": Case(
         "vpccni_exporter_leader 1x60\nb: vpccni_exporter_leader 0x9 1x60",
         "23m", "26m",
-        "2 processes serve data where 1 should. Either the election is off with several replicas, or Prometheus scrapes one"
-        " exporter by several jobs.",
+        "2 processes serve data where 1 should. Either the election is off with several replicas, or Prometheus"
+        " scrapes one exporter by several jobs.",
         silent=[
             ("one leads", "vpccni_exporter_leader 1x60\nb: vpccni_exporter_leader 0x60", "30m"),
             ("take-overs", "vpccni_exporter_leader 1x9 0x3 1x60\nb: vpccni_exporter_leader 0x9 1x3 0x60", "25m"),
@@ -644,8 +649,8 @@ CASES = {
         b: vpccni_exporter_leader 0x15 1x7 0x23 1x9 0x60
         """,
         "62m", "70m",
-        "The right to serve was taken or lost 8 times in an hour. With each take-over figures are absent for some seconds and"
-        " counters begin at zero; what happened in between is in none.",
+        "The right to serve was taken or lost 8 times in an hour. With each take-over figures are absent for some"
+        " seconds and counters begin at zero; what happened in between is in none.",
         silent=[
             ("three take-overs in an hour", """
             vpccni_exporter_leader 1x15 0x7 1x23 0x60
@@ -661,8 +666,8 @@ CASES = {
         b: vpccni_exporter_leader 0x60
         """,
         "14m", "16m",
-        "It leads, but it has not read all sources of nodes once, or its first round has not closed. There are no figures"
-        " of the cluster, and no alert about them can fire. /readyz says what it waits for.",
+        "It leads, but it has not read all sources of nodes once, or its first round has not closed. There are no"
+        " figures of the cluster, and no alert about them can fire. /readyz says what it waits for.",
         labels={"instance": "a:61681"},
         silent=[
             ("a start", "vpccni_exporter_view_generation 0x13 5+3x60\nvpccni_exporter_leader 1x60", "16m"),
@@ -672,8 +677,8 @@ CASES = {
     "VpcCniViewStale": Case(
         "vpccni_exporter_view_age_seconds 3x9 95x60\nb: vpccni_exporter_view_age_seconds 5x70",
         "13m", "16m",
-        "What it serves was made 1m 35s ago, and a new view is due every 30 s. The process has too little CPU, or a part of"
-        " it has stopped.",
+        "What it serves was made 1m 35s ago, and a new view is due every 30 s. The process has too little CPU, or a"
+        " part of it has stopped.",
         labels={"instance": "a:61681"},
         silent=[
             ("nearly", "vpccni_exporter_view_age_seconds 85x60", "30m"),
@@ -693,7 +698,8 @@ CASES = {
     "VpcCniRoundsSlow": Case(
         "vpccni_exporter_round_answered_duration_seconds 30x9 46x60",
         "23m", "26m",
-        "It took 46s until the last node of a round had answered; a round begins every 30 s. Figures are older than they seem.",
+        "It took 46s until the last node of a round had answered; a round begins every 30 s. Figures are older than"
+        " they seem.",
         labels={"instance": "a:61681"},
         silent=[
             ("nearly", "vpccni_exporter_round_answered_duration_seconds 44x60", "30m"),
@@ -708,8 +714,8 @@ CASES = {
         vpccni_exporter_scrape_delay_seconds_bucket{le="+Inf"} 0+1000x60
         """,
         "14m", "30m",
-        "One scrape in a hundred begins 1.364s or more behind its slot: too few may be under way at once, or the process has"
-        " too little CPU.",
+        "One scrape in a hundred begins 1.364s or more behind its slot: too few may be under way at once, or the"
+        " process has too little CPU.",
         labels={"instance": "a:61681"},
         silent=[
             ("nearly", """
@@ -733,8 +739,9 @@ CASES = {
         b: vpccni_exporter_kubernetes_missing_rule{resource="nodes"} 0x9 1x60
         """,
         "13m", "16m",
-        "Without pods or nodes it does not notice which come and go, without daemonsets it cannot tell an empty cluster from"
-        " a wrong selector, without leases nobody serves, without pods/proxy nothing is scraped by that route.",
+        "Without pods or nodes it does not notice which come and go, without daemonsets it cannot tell an empty"
+        " cluster from a wrong selector, without leases nobody serves, without pods/proxy nothing is scraped by that"
+        " route.",
         labels={"resource": "nodes"},
         silent=[("mended at once", 'vpccni_exporter_kubernetes_missing_rule{resource="nodes"} 0x9 1x3 0x60', "16m")],
     ),
@@ -744,8 +751,8 @@ CASES = {
         b: vpccni_exporter_kubernetes_watch_errors_total{resource="pods",reason="unreachable"} 0+0.2x60
         """,
         "14m", "30m",
-        "6 watches or listings of pods failed in ten minutes as unreachable. What was known stays; nodes that join are not"
-        " scraped until it works.",
+        "6 watches or listings of pods failed in ten minutes as unreachable. What was known stays; nodes that join"
+        " are not scraped until it works.",
         labels={"resource": "pods", "reason": "unreachable"},
         silent=[
             ("few", 'vpccni_exporter_kubernetes_watch_errors_total{resource="pods",reason="server"} 0+0.4x60', "30m"),
@@ -761,8 +768,8 @@ CASES = {
         vpccni_exporter_discovery_file_reads_total{result="ok"} 0+2x70
         """,
         "19m", "30m",
-        "1 readings failed in five minutes, and they go on failing. The file's last good targets stay; what it says now is"
-        " not scraped. The log names the file and the reason.",
+        "1 readings failed in five minutes, and they go on failing. The file's last good targets stay; what it says"
+        " now is not scraped. The log names the file and the reason.",
         labels={"instance": "a:61681"},
         silent=[
             ("half written, once", 'vpccni_exporter_discovery_file_reads_total{result="error"} 0x9 1x60', "20m"),
@@ -790,8 +797,8 @@ CASES = {
     "VpcCniSamplesNotFinite": Case(
         f'vpccni_exporter_dropped_samples_total{{rule="non_finite"}} {every(8)}',
         "20m", "28m",
-        "1 samples in ten minutes were NaN, infinite or negative counters. They are in no sum, so that sums may be too low"
-        " by them.",
+        "1 samples in ten minutes were NaN, infinite or negative counters. They are in no sum, so that sums may be"
+        " too low by them.",
         silent=[
             ("once", 'vpccni_exporter_dropped_samples_total{rule="non_finite"} 0x9 4x60', "19m"),
             ("rows that were added up", 'vpccni_exporter_dropped_samples_total{rule="folded"} 0+40x60', "30m"),
@@ -809,8 +816,9 @@ CASES = {
         vpccni_exporter_mirror_failures_total{outlet="logs",reason="throttled"} 0+1x70
         """,
         "18m", "21m",
-        "CloudWatch has no data, and its alarms do not watch. Failures in a quarter of an hour: forbidden (15). What waits is"
-        " sent later under its own time, as far as --mirror.queue reaches. /api/v1/status has the reason in words.",
+        "CloudWatch has no data, and its alarms do not watch. Failures in a quarter of an hour: forbidden (15)."
+        " What waits is sent later under its own time, as far as --mirror.queue reaches. /api/v1/status has the"
+        " reason in words.",
         labels={"outlet": "put"},
         silent=[
             ("states that are right", """
@@ -827,8 +835,8 @@ CASES = {
         b: vpccni_exporter_mirror_lag_seconds{outlet="put"} 90x60
         """,
         "18m", "24m",
-        "The oldest interval that waits to be sent began 25m 0s ago. CloudWatch has no data since then, and its alarms do not"
-        " watch.",
+        "The oldest interval that waits to be sent began 25m 0s ago. CloudWatch has no data since then, and its"
+        " alarms do not watch.",
         labels={"outlet": "put"},
         silent=[
             ("minutes behind", 'vpccni_exporter_mirror_lag_seconds{outlet="put"} 590x60', "30m"),
@@ -864,8 +872,8 @@ CASES = {
 
 # ------------------------------------------------------------------------------------------ whole clusters
 
-# Every series that an alert reads, where nothing is wrong. `=` is a gauge, `+` a counter and what it gains a minute, besides
-# what it has had from before. Data is served by one replica, self by each.
+# Every series that an alert reads, where nothing is wrong. `=` is a gauge, `+` a counter and what it gains a minute,
+# besides what it has had from before. Data is served by one replica, self by each.
 DATA = """
 vpccni_cluster_ip_requests_refused_total +0
 vpccni_cluster_cni_add_requests_total +12
@@ -979,7 +987,8 @@ def steady(table, whose=""):
 
 def anew(table, whose=""):
     """The process restarts after an hour: counters begin at zero."""
-    return lines(table, whose, lambda gains: f"{BEFORE}+{gains}x{HOUR} 0+{gains}x{HOUR}", lambda value: f"{value}x{2 * HOUR}")
+    counter = lambda gains: f"{BEFORE}+{gains}x{HOUR} 0+{gains}x{HOUR}"
+    return lines(table, whose, counter, lambda value: f"{value}x{2 * HOUR}")
 
 
 def ends(table, whose="", at=HOUR):
@@ -1011,8 +1020,9 @@ QUIET = {
         *leads("", "1x60", "stale"), *leads("b: ", "0x62", "1x60"),
     ],
     "a rollout: both replicas are other pods afterwards": [
-        *ends(DATA), *begins(DATA, "c: ", HOUR + 1), *ends(SELF), *ends(SELF, "b: "), *begins(SELF, "c: "), *begins(SELF, "d: "),
-        *leads("", "1x60", "stale"), *leads("b: ", "0x60", "stale"), *leads("c: ", "_x61", "1x60"), *leads("d: ", "_x61", "0x60"),
+        *ends(DATA), *ends(SELF), *ends(SELF, "b: "), *leads("", "1x60", "stale"), *leads("b: ", "0x60", "stale"),
+        *begins(DATA, "c: ", HOUR + 1), *begins(SELF, "c: "), *begins(SELF, "d: "),
+        *leads("c: ", "_x61", "1x60"), *leads("d: ", "_x61", "0x60"),
     ],
     "the first hour of an installation": [*begins(DATA, at=9), *begins(SELF, at=9), *leads("", "_x9", "1x120")],
 }
@@ -1163,7 +1173,8 @@ def restarts(short, at):
 
     def restarted(name, samples):
         then = samples[at - 1] or 0
-        return [f"{name} " + written([v if v is None else v + BEFORE if n < at else v - then for n, v in enumerate(samples)])]
+        anew = [v if v is None else v + BEFORE if n < at else v - then for n, v in enumerate(samples)]
+        return [f"{name} {written(anew)}"]
 
     counters = r"(?:\w: )?(?:vpccni_cluster|vpccni_exporter)_\w+_(?:total|count|sum|bucket)\b"
     return changed(short, counters, restarted) if re.search(counters, short) else []

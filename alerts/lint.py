@@ -1,5 +1,6 @@
-"""Holds alerts, runbooks and alarms against the rest of the repository. Comes in: the tables, docs/runbooks, the README, the
-program's sources. Goes out: sentences about what does not fit; a rule file of the runbooks' queries. Never: Prometheus."""
+"""Holds alerts, runbooks and alarms against the rest of the repository. Comes in: the tables, docs/runbooks, the
+README, the program's sources. Goes out: sentences about what does not fit; a rule file of the runbooks' queries.
+Never: Prometheus."""
 
 import re
 import sys
@@ -19,8 +20,9 @@ EXPECTED = {
 }
 EXPECTED_VALUES = {"max_pods", "ceiling", "subnet", "throttled", "denied", "api", "unknown"}
 # Of Prometheus itself, and of the process.
-OTHERS = {"up", "scrape_duration_seconds", "process_start_time_seconds", "process_cpu_seconds_total", "process_open_fds",
-          "process_max_fds"}  # fmt: skip
+OTHERS = set(
+    "up scrape_duration_seconds process_start_time_seconds process_cpu_seconds_total process_open_fds process_max_fds".split()
+)
 OF_THE_SCRAPER = {"job", "instance", "pod", "cluster", "le", "__name__"}
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Remedy"]
 LINES = range(20, 46)
@@ -101,7 +103,7 @@ def of_rules(groups):
             yield f"{name}: is not level:metric:operations"
         if "alert" not in row:
             continue
-        if row["labels"] != {"severity": row["labels"]["severity"]} or row["labels"]["severity"] not in ("critical", "warning", "info"):
+        if row["labels"] not in [{"severity": one} for one in ("critical", "warning", "info")]:
             yield f"{name}: severity is critical, warning or info"
         for key, text in row["annotations"].items():
             if re.search(r"<[a-z %]+>|\b(JOB|INTERVAL|SHARDS)\b", text):
@@ -120,13 +122,16 @@ def of_prometheus_rule(groups):
             yield f"{group['name']}: a group has a name and rules"
         for row in group["rules"]:
             name = row.get("alert") or row.get("record")
-            allowed = {"alert", "expr", "for", "keep_firing_for", "labels", "annotations"} if "alert" in row else {"record", "expr"}
+            allowed = {"record", "expr"}
+            if "alert" in row:
+                allowed = {"alert", "expr", "for", "keep_firing_for", "labels", "annotations"}
             if not set(row) <= allowed:
                 yield f"{name}: unknown fields {sorted(set(row) - allowed)}"
             for key in ("for", "keep_firing_for"):
                 if key in row and not (row[key] and re.fullmatch(DURATION, row[key])):
                     yield f"{name}: {key} is no duration"
-            if not all(isinstance(value, str) for value in [*row.get("labels", {}).values(), *row.get("annotations", {}).values()]):
+            texts = [*row.get("labels", {}).values(), *row.get("annotations", {}).values()]
+            if not all(isinstance(text, str) for text in texts):
                 yield f"{name}: labels and annotations are texts"
     if len({group["name"] for group in groups}) != len(groups):
         yield "two groups have one name"
@@ -183,7 +188,7 @@ def of_alarms():
     names = set(re.findall(r'cloudwatch: Some\("(\w+)"\)', table))
     names |= set(re.findall(r'PerNode \{ name: "(\w+)"', (ROOT / "src/ship/names.rs").read_text()))
     used = set(re.findall(r"'Ref': '(\w+)'", repr(template["Resources"]) + repr(template["Conditions"])))
-    used |= {name for text in re.findall(r"\$\{(\w+)\}", repr(template["Resources"])) for name in [text]}
+    used |= set(re.findall(r"\$\{(\w+)\}", repr(template["Resources"])))
     if used != set(template["Parameters"]):
         yield f"cloudwatch-alarms.yml: parameters and their uses differ: {sorted(used ^ set(template['Parameters']))}"
     for name, alarm in template["Resources"].items():
@@ -203,7 +208,8 @@ def of_alarms():
         for query in given["Metrics"]:
             if "Expression" in query:
                 known = {other["Id"] for other in given["Metrics"]}
-                yield from (f"{name}: no metric {word}" for word in re.findall(r"\b[a-z]\w*", query["Expression"]) if word not in known)
+                words = re.findall(r"\b[a-z]\w*", query["Expression"])
+                yield from (f"{name}: no metric {word}" for word in words if word not in known)
                 continue
             metric, period = query["MetricStat"]["Metric"], query["MetricStat"]["Period"]
             periods.add(period)

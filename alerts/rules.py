@@ -218,8 +218,8 @@ CAPACITY = [
         # A burst of new pods, which heals by itself, ends within the window.
         "sum by (cluster) (increase(vpccni_cluster_ip_requests_refused_total{JOB}[5m])) > 0",
         "Some pods<ours> go on being refused an address.",
-        """ipamd refused an address <n> times in five minutes, and has in every five minutes of the last quarter of an hour.
-        Most at: <list refused>. Why nodes cannot grow: <list why>.""",
+        """ipamd refused an address <n> times in five minutes, and has in every five minutes of the last quarter of an
+        hour. Most at: <list refused>. Why nodes cannot grow: <list why>.""",
     ),
     critical(
         "VpcCniSubnetExhausted", "10m",
@@ -228,8 +228,8 @@ CAPACITY = [
           > 0.1 * sum by (cluster) (vpccni_cluster_nodes{JOB,state=~"up|stale"})
         """,
         "More than a tenth of the nodes<ours> have used up their addresses, and their subnets have none left.",
-        """<n> nodes get no further address: EC2 has none in their subnets. The next pod there does not start, and new nodes
-        in these subnets do not help. Among them: <list subnet>.""",
+        """<n> nodes get no further address: EC2 has none in their subnets. The next pod there does not start, and new
+        nodes in these subnets do not help. Among them: <list subnet>.""",
     ),
     warning(
         "VpcCniSubnetRefusesAddresses", "5m",
@@ -249,15 +249,15 @@ CAPACITY = [
           > 0.1 * sum by (cluster) (vpccni_cluster_nodes{JOB,state=~"up|stale"})
         """,
         "More than a tenth of the nodes<ours> have used up their addresses, and EC2 denies them more.",
-        """<n> nodes may not ask EC2 for addresses: a right is missing at the role of aws-node or of the nodes. The next pod
-        there does not start. Among them: <list denied>.""",
+        """<n> nodes may not ask EC2 for addresses: a right is missing at the role of aws-node or of the nodes. The
+        next pod there does not start. Among them: <list denied>.""",
     ),
     warning(
         "VpcCniNodesCannotGrow", "15m",
         'sum by (cluster, reason) (vpccni_cluster_nodes_growth_blocked{JOB,reason!~"max_pods|ceiling"}) > 0',
         "Nodes<ours> have used up their addresses and get no more (reason: <reason>).",
-        """<n> nodes have no free address and do not grow, for the reason <reason>. The runbook says what to do for each
-        reason. Among them: <list blocked>.""",
+        """<n> nodes have no free address and do not grow, for the reason <reason>. The runbook says what to do for
+        each reason. Among them: <list blocked>.""",
     ),
     info(
         "VpcCniNodesFull", "1h",
@@ -266,15 +266,15 @@ CAPACITY = [
           > 0.5 * sum by (cluster) (vpccni_cluster_nodes{JOB,state=~"up|stale"})
         """,
         "More than half of the nodes<ours> are full.",
-        """<n> nodes have as many pods or addresses as they can have (<list why full>). New pods need new nodes, of which the
-        autoscaler has to take care.""",
+        """<n> nodes have as many pods or addresses as they can have (<list why full>). New pods need new nodes, of
+        which the autoscaler has to take care.""",
     ),
     warning(
         "VpcCniAddressesNearCeiling", "30m",
         "cluster:vpccni_ip_utilization:ratio > 0.9",
         "Pods<ours> use more than nine tenths of the addresses that the nodes can have.",
-        """<%> of the addresses that the nodes can have are in use,
-        <figure cluster:vpccni_ip_addresses_assigned:sum{cluster=<cluster>}> in all. Without more nodes new pods will wait.""",
+        """<%> of the addresses that the nodes can have are in use, <figure
+        cluster:vpccni_ip_addresses_assigned:sum{cluster=<cluster>}> in all. Without more nodes new pods will wait.""",
     ),
     warning(
         "VpcCniZoneNearCeiling", "30m",
@@ -284,8 +284,8 @@ CAPACITY = [
         cluster:vpccni_ip_utilization:ratio > 0.9
         """,
         "Pods<ours> in <zone> use more than nine tenths of the addresses that the nodes there can have.",
-        """<%> of the addresses that the nodes in <zone> can have are in use; other zones have room. Pods that have to run in
-        this one (volumes, spread constraints) will wait.""",
+        """<%> of the addresses that the nodes in <zone> can have are in use; other zones have room. Pods that have to
+        run in this one (volumes, spread constraints) will wait.""",
     ),
     # By both windows: six hours of any morning lead to the sky. `offset`: not by an hour of history.
     warning(
@@ -297,8 +297,8 @@ CAPACITY = [
         and cluster:vpccni_ip_utilization:ratio offset 12h
         """,
         "At this pace pods<ours> use up all addresses of the nodes within a day.",
-        """<%> of the addresses that the nodes can have are in use. Drawn on from the last six hours, and from the last day,
-        this reaches all of them within 24 hours, unless nodes are added.""",
+        """<%> of the addresses that the nodes can have are in use. Drawn on from the last six hours, and from the last
+        day, this reaches all of them within 24 hours, unless nodes are added.""",
     ),
 ]
 
@@ -311,8 +311,9 @@ EC2 = [
         ) > 0
         """,
         "EC2 denies ipamd<ours> what it asks for (<error>).",
-        """EC2 answered <error> <n> times in a quarter of an hour. Nodes get no addresses once their warm ones are used, and new
-        nodes may not become ready. Calls that failed: <list failed calls>. Most EC2 errors at: <list ec2 errors>.""",
+        """EC2 answered <error> <n> times in a quarter of an hour. Nodes get no addresses once their warm ones are
+        used, and new nodes may not become ready. Calls that failed: <list failed calls>. Most EC2 errors at: <list
+        ec2 errors>.""",
     ),
     warning(
         "VpcCniEc2Throttled", "20m",
@@ -323,8 +324,8 @@ EC2 = [
           > 0.05 * sum by (cluster) (increase(vpccni_cluster_ec2_api_requests_total{JOB}[15m]))
         """,
         "EC2 throttles ipamd<ours>.",
-        """<n> calls were throttled in a quarter of an hour, more than one in twenty: nodes get addresses late. What ipamd calls
-        most: <list calls>.""",
+        """<n> calls were throttled in a quarter of an hour, more than one in twenty: nodes get addresses late. What
+        ipamd calls most: <list calls>.""",
     ),
     warning(
         "VpcCniEc2CallsFail", "20m",
@@ -338,8 +339,8 @@ EC2 = [
         0.1 * sum by (cluster) (increase(vpccni_cluster_ec2_api_requests_total{JOB}[15m]))
         """,
         "EC2 fails ipamd<ours> with <error>.",
-        """<n> calls ended with <error> in a quarter of an hour, more than one in ten. Calls that failed: <list failed calls>. Most
-        EC2 errors at: <list ec2 errors>.""",
+        """<n> calls ended with <error> in a quarter of an hour, more than one in ten. Calls that failed: <list failed
+        calls>. Most EC2 errors at: <list ec2 errors>.""",
     ),
 ]
 
@@ -364,10 +365,10 @@ IPAMD = [
         > 0
         """,
         "Running pods<ours> have lost their addresses.",
-        """EC2 no longer had what pods used, and ipamd let go of
-        <figure sum(increase(vpccni_cluster_forced_ip_removals_total{JOB,cluster=<cluster>}[30m]))> addresses and
-        <figure sum(increase(vpccni_cluster_forced_eni_removals_total{JOB,cluster=<cluster>}[30m]))> network interfaces in half an
-        hour. These pods have no network until they are deleted. At: <list removed>.""",
+        """EC2 no longer had what pods used, and ipamd let go of <figure
+        sum(increase(vpccni_cluster_forced_ip_removals_total{JOB,cluster=<cluster>}[30m]))> addresses and <figure
+        sum(increase(vpccni_cluster_forced_eni_removals_total{JOB,cluster=<cluster>}[30m]))> network interfaces in
+        half an hour. These pods have no network until they are deleted. At: <list removed>.""",
     ),
     info(
         "VpcCniReconcileRepairs", "30m",
@@ -379,8 +380,8 @@ IPAMD = [
         0.5 * sum by (cluster) (vpccni_cluster_nodes{JOB})
         """,
         "ipamd<ours> keeps correcting what it believes about EC2 (<fn>).",
-        """<n> corrections by <fn> in an hour, more than one for every two nodes; none is healthy. Something else changes the nodes'
-        interfaces or addresses, or EC2 answers late.""",
+        """<n> corrections by <fn> in an hour, more than one for every two nodes; none is healthy. Something else
+        changes the nodes' interfaces or addresses, or EC2 answers late.""",
     ),
     warning(
         "VpcCniPodEniErrors", "1m",
@@ -393,8 +394,8 @@ IPAMD = [
         "VpcCniConnmarkErrors", "20m",
         'sum by (cluster) (increase(vpccni_cluster_connmark_reconciliations_total{JOB,result="error"}[15m])) > 0',
         "ipamd<ours> cannot set the rules by which pods of some nodes reach the outside.",
-        """<n> times in a quarter of an hour the rules that mark connections could not be set, and it goes on. On such nodes pods
-        may not reach what is outside the VPC.""",
+        """<n> times in a quarter of an hour the rules that mark connections could not be set, and it goes on. On such
+        nodes pods may not reach what is outside the VPC.""",
     ),
     info(
         "VpcCniInterfacesLeftBehind", "10m",
@@ -419,8 +420,8 @@ NODES = [
         "VpcCniNodesFailed", "15m",
         'sum by (cluster) (vpccni_cluster_nodes{JOB,state="failed"}) > 0',
         "Nodes<ours> have no figures: their aws-node cannot be scraped.",
-        """<n> nodes are in no sum; where aws-node itself is down no pod starts. Among those that do not answer:
-        <list not answering>. Each one's reason in words: /api/v1/nodes?state=failed.""",
+        """<n> nodes are in no sum; where aws-node itself is down no pod starts. Among those that do not answer: <list
+        not answering>. Each one's reason in words: /api/v1/nodes?state=failed.""",
     ),
     critical(
         "VpcCniManyNodesFailed", "10m",
@@ -430,8 +431,8 @@ NODES = [
         sum by (cluster) (vpccni_cluster_nodes{JOB,state=~"failed|missing"}) > 1
         """,
         "On more than a fifth of the nodes<ours> aws-node cannot be scraped, or is not there.",
-        """<%> of the nodes have no figures. Either aws-node is down there, and no pod starts, or the exporter cannot reach it.
-        Scrapes that failed in ten minutes: <list outcomes>. Among the nodes: <list not answering>.""",
+        """<%> of the nodes have no figures. Either aws-node is down there, and no pod starts, or the exporter cannot
+        reach it. Scrapes that failed in ten minutes: <list outcomes>. Among the nodes: <list not answering>.""",
     ),
     info(
         "VpcCniNodesStale", "15m",
@@ -440,8 +441,8 @@ NODES = [
           > 0.05 * sum by (cluster) (vpccni_cluster_nodes{JOB})
         """,
         "Scrapes of nodes<ours> fail now and then.",
-        """<n> nodes at a time stand with their last good values, because their newest scrape failed: <list not answering>. They
-        recover, and fail again or others do.""",
+        """<n> nodes at a time stand with their last good values, because their newest scrape failed: <list not
+        answering>. They recover, and fail again or others do.""",
     ),
     warning(
         "VpcCniNodesMissing", "15m",
@@ -458,8 +459,8 @@ NODES = [
         > 0.25
         """,
         "More than every fourth scrape of a node<ours> finds nobody: look at the security group first.",
-        """<%> of the scrapes time out or have no route. The nodes' security groups have to allow TCP 61678 from where the
-        exporter runs. Among the nodes: <list not answering>.""",
+        """<%> of the scrapes time out or have no route. The nodes' security groups have to allow TCP 61678 from where
+        the exporter runs. Among the nodes: <list not answering>.""",
     ),
 ]
 
@@ -468,36 +469,36 @@ EXPORTER = [
         "VpcCniExporterAbsent", "15m",
         "absent(up{JOB} == 1)",
         "Prometheus has no vpc-cni-exporter that answers.",
-        """For a quarter of an hour no exporter with the job of these rules has answered. No other alert about pod addresses
-        can fire.""",
+        """For a quarter of an hour no exporter with the job of these rules has answered. No other alert about pod
+        addresses can fire.""",
     ),
     warning(
         "VpcCniExporterDown", "10m",
         "max by (cluster, instance) (up{JOB}) == 0",
         "The exporter at <instance><ours> does not answer.",
-        """Prometheus cannot scrape <instance>. Where it is the only one there are no figures; where there are several, one
-        less can take over.""",
+        """Prometheus cannot scrape <instance>. Where it is the only one there are no figures; where there are several,
+        one less can take over.""",
     ),
     critical(
         "VpcCniNobodyServesData", "5m",
         "sum by (cluster) (max_over_time(vpccni_exporter_leader{JOB}[2m])) < SHARDS",
         "No exporter<ours> serves the figures of the cluster.",
-        """Exporters run, but <n> of SHARDS may serve. Figures of the cluster or of a part of its nodes are absent, and no alert about
-        them can fire. /readyz of each exporter says why.""",
+        """Exporters run, but <n> of SHARDS may serve. Figures of the cluster or of a part of its nodes are absent, and
+        no alert about them can fire. /readyz of each exporter says why.""",
     ),
     warning(
         "VpcCniSeveralServeData", "10m",
         "sum by (cluster) (min_over_time(vpccni_exporter_leader{JOB}[5m])) > SHARDS",
         "Several exporters<ours> serve the same figures: sums are too high.",
-        """<n> processes serve data where SHARDS should. Either the election is off with several replicas, or Prometheus
-        scrapes one exporter by several jobs.""",
+        """<n> processes serve data where SHARDS should. Either the election is off with several replicas, or
+        Prometheus scrapes one exporter by several jobs.""",
     ),
     warning(
         "VpcCniLeaderChangesOften", "10m",
         "sum by (cluster) (changes(vpccni_exporter_leader{JOB}[1h])) > 6 * SHARDS",
         "Exporters<ours> take over from one another again and again.",
-        """The right to serve was taken or lost <n> times in an hour. With each take-over figures are absent for some seconds and
-        counters begin at zero; what happened in between is in none.""",
+        """The right to serve was taken or lost <n> times in an hour. With each take-over figures are absent for some
+        seconds and counters begin at zero; what happened in between is in none.""",
     ),
     critical(
         "VpcCniNoView", "15m",
@@ -507,29 +508,29 @@ EXPORTER = [
         max by (cluster, instance) (vpccni_exporter_leader{JOB}) == 1
         """,
         "The exporter at <instance><ours> has had nothing to serve since it started.",
-        """It leads, but it has not read all sources of nodes once, or its first round has not closed. There are no figures of the
-        cluster, and no alert about them can fire. /readyz says what it waits for.""",
+        """It leads, but it has not read all sources of nodes once, or its first round has not closed. There are no
+        figures of the cluster, and no alert about them can fire. /readyz says what it waits for.""",
     ),
     warning(
         "VpcCniViewStale", "5m",
         "max by (cluster, instance) (vpccni_exporter_view_age_seconds{JOB}) > 3 * INTERVAL",
         "The exporter at <instance><ours> serves old figures.",
-        """What it serves was made <time> ago, and a new view is due every INTERVAL s. The process has too little CPU, or a part of it
-        has stopped.""",
+        """What it serves was made <time> ago, and a new view is due every INTERVAL s. The process has too little CPU,
+        or a part of it has stopped.""",
     ),
     warning(
         "VpcCniNoTargets", "15m",
         "sum by (cluster) (vpccni_exporter_targets{JOB}) == 0",
         "The exporter<ours> knows no node to scrape.",
-        """It finds no aws-node that can be scraped: another namespace or other labels, an empty file of targets, or a cluster
-        whose nodes run none (EKS Auto Mode, Fargate).""",
+        """It finds no aws-node that can be scraped: another namespace or other labels, an empty file of targets, or a
+        cluster whose nodes run none (EKS Auto Mode, Fargate).""",
     ),
     warning(
         "VpcCniRoundsSlow", "15m",
         "max by (cluster, instance) (vpccni_exporter_round_answered_duration_seconds{JOB}) > 1.5 * INTERVAL",
         "The exporter at <instance><ours> does not get through its nodes in time.",
-        """It took <time> until the last node of a round had answered; a round begins every INTERVAL s. Figures are older than they
-        seem.""",
+        """It took <time> until the last node of a round had answered; a round begins every INTERVAL s. Figures are
+        older than they seem.""",
     ),
     warning(
         "VpcCniScrapesDelayed", "15m",
@@ -539,15 +540,16 @@ EXPORTER = [
         ) > 1
         """,
         "Scrapes of the exporter at <instance><ours> wait for their turn.",
-        """One scrape in a hundred begins <time> or more behind its slot: too few may be under way at once, or the process has too
-        little CPU.""",
+        """One scrape in a hundred begins <time> or more behind its slot: too few may be under way at once, or the
+        process has too little CPU.""",
     ),
     warning(
         "VpcCniKubernetesRightsMissing", "5m",
         "max by (cluster, resource) (vpccni_exporter_kubernetes_missing_rule{JOB}) == 1",
         "The API server does not let the exporter<ours> use <resource>.",
-        """Without pods or nodes it does not notice which come and go, without daemonsets it cannot tell an empty cluster from a
-        wrong selector, without leases nobody serves, without pods/proxy nothing is scraped by that route.""",
+        """Without pods or nodes it does not notice which come and go, without daemonsets it cannot tell an empty
+        cluster from a wrong selector, without leases nobody serves, without pods/proxy nothing is scraped by that
+        route.""",
     ),
     warning(
         "VpcCniKubernetesWatchFails", "15m",
@@ -557,8 +559,8 @@ EXPORTER = [
         ) > 5
         """,
         "The exporter<ours> cannot follow <resource> (<reason>).",
-        """<n> watches or listings of <resource> failed in ten minutes as <reason>. What was known stays; nodes that join are not
-        scraped until it works.""",
+        """<n> watches or listings of <resource> failed in ten minutes as <reason>. What was known stays; nodes that
+        join are not scraped until it works.""",
     ),
     warning(
         "VpcCniDiscoveryFileBroken", "10m",
@@ -568,14 +570,15 @@ EXPORTER = [
         ) > 0
         """,
         "A file of targets of the exporter at <instance><ours> cannot be used.",
-        """<n> readings failed in five minutes, and they go on failing. The file's last good targets stay; what it says now is not
-        scraped. The log names the file and the reason.""",
+        """<n> readings failed in five minutes, and they go on failing. The file's last good targets stay; what it says
+        now is not scraped. The log names the file and the reason.""",
     ),
     info(
         "VpcCniTargetsDropped", "30m",
         "max by (cluster) (vpccni_exporter_discovery_targets_dropped{JOB}) > 0",
         "Targets of the exporter<ours> are left out.",
-        """<n> targets have the name or the address of another one, and are not scraped. The log names the first of them.""",
+        """<n> targets have the name or the address of another one, and are not scraped. The log names the first of
+        them.""",
     ),
     warning(
         "VpcCniConnectionsRefused", "15m",
@@ -591,8 +594,8 @@ EXPORTER = [
         "VpcCniSamplesNotFinite", "15m",
         'sum by (cluster) (increase(vpccni_exporter_dropped_samples_total{JOB,rule="non_finite"}[10m])) > 0',
         "Nodes<ours> serve values that are no numbers.",
-        """<n> samples in ten minutes were NaN, infinite or negative counters. They are in no sum, so that sums may be too low by
-        them.""",
+        """<n> samples in ten minutes were NaN, infinite or negative counters. They are in no sum, so that sums may be
+        too low by them.""",
     ),
 ]
 
@@ -601,14 +604,16 @@ MIRROR = [
         "VpcCniMirrorRefused", "10m",
         'max by (cluster, outlet) (vpccni_exporter_mirror_state{JOB,state="refused"}) == 1',
         "The mirror<ours> cannot send to CloudWatch (outlet <outlet>).",
-        """CloudWatch has no data, and its alarms do not watch. Failures in a quarter of an hour: <list mirror failures>. What waits
-        is sent later under its own time, as far as --mirror.queue reaches. /api/v1/status has the reason in words.""",
+        """CloudWatch has no data, and its alarms do not watch. Failures in a quarter of an hour: <list mirror
+        failures>. What waits is sent later under its own time, as far as --mirror.queue reaches. /api/v1/status has
+        the reason in words.""",
     ),
     warning(
         "VpcCniMirrorLags", "10m",
         "max by (cluster, outlet) (vpccni_exporter_mirror_lag_seconds{JOB}) > 600",
         "The mirror<ours> is behind (outlet <outlet>).",
-        """The oldest interval that waits to be sent began <time> ago. CloudWatch has no data since then, and its alarms do not watch.""",
+        """The oldest interval that waits to be sent began <time> ago. CloudWatch has no data since then, and its
+        alarms do not watch.""",
     ),
     warning(
         "VpcCniMirrorDropsPoints", "1m",
@@ -628,7 +633,8 @@ MIRROR = [
         ) > 0
         """,
         "The mirror<ours> leaves metrics out, as they would cost too much (outlet <outlet>).",
-        """<n> points in half an hour were over --mirror.max-billed-metrics. The metrics that came first are still sent.""",
+        """<n> points in half an hour were over --mirror.max-billed-metrics. The metrics that came first are still
+        sent.""",
     ),
 ]
 
