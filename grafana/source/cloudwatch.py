@@ -1,8 +1,8 @@
 """CloudWatch: the same questions for those who have the mirror and no Prometheus. Names of cni-metrics-helper
 (--mirror.to put) above, those of /metrics (EMF) below."""
 
-from panels import (ANY_IS_BAD, BAD, CALM, COUNT, FULL, GOOD, MILLISECONDS, PERCENT, RATIO, SECONDS, TAG, WARN, Board, Math,
-                    Metric, c, choice, d, dashboard, row, series, source, stat)
+from panels import (ANY_IS_BAD, BAD, FULL, GOOD, MILLISECONDS, PERCENT, RATIO, SECONDS, WARN, Board, Math, Metric, choice, d,
+                    dashboard, row, series, source, stat)
 
 CLOUDWATCH = d.DataSourceRef(type_val="cloudwatch", uid="${cloudwatch_datasource}")
 IPV4 = {"ip_family": "ipv4"}
@@ -67,7 +67,7 @@ ADDRESSES = row(
 CALLS = row(
     "Calls and errors",
     series(8, "Errors", SUMS, total("awsAPIErr", "AWS"), total("ec2ApiErrCount", "EC2"), total("ipamdErr", "ipamd"),
-           total("awsUtilErr", "helpers"), total("podENIErr", "pods' own interfaces"), steps=ANY_IS_BAD),
+           total("awsUtilErr", "helpers"), total("podENIErr", "pods' own interfaces")),
     series(8, "EC2 calls", SUMS, total("ec2ApiReqCount", "calls"), total("ec2ApiErrCount", "failed")),
     series(8, "Time of AWS calls", "Mean; absent without calls.", Metric("awsAPILatency", "Average", "mean"),
            unit=MILLISECONDS),
@@ -82,12 +82,12 @@ CALLS = row(
 EMF = row(
     "Names of /metrics (--mirror.to emf…)",
     series(8, "Refused pods", f"Pods that got no address: the symptom of exhaustion. {SUMS}",
-           total("vpccni_cluster_ip_requests_refused_total", "refused"), steps=ANY_IS_BAD),
+           total("vpccni_cluster_ip_requests_refused_total", "refused")),
     series(8, "Nodes by state", "stale: the last scrape failed, the figures stand. failed, missing: no figures.",
            *(gauge("vpccni_cluster_nodes", state, {"state": state}) for state in ("up", "stale", "failed", "missing")),
            gauge("vpccni_cluster_nodes_expected", "expected")),
     series(8, "Nodes that cannot grow, in all", "Nodes with an empty warm pool or refused pods; reasons are on the exporter's "
-           "own page.", gauge("vpccni_cluster_nodes_growth_blocked", "nodes"), steps=ANY_IS_BAD),
+           "own page.", gauge("vpccni_cluster_nodes_growth_blocked", "nodes")),
     series(8, "Pod addresses of IPv4 nodes", "In use, attached (in use or warm), the most that the instances allow.",
            gauge("vpccni_cluster_ip_addresses_assigned", "in use", IPV4),
            gauge("vpccni_cluster_ip_addresses_attached", "attached", IPV4),
@@ -137,6 +137,7 @@ def board():
             gauges,
         ],
         [NOW, ADDRESSES, CALLS, EMF],
-        metrics={False: ("$namespace", {"CLUSTER_ID": "$cluster_id"}), True: ("$emf_namespace", {"ClusterName": "$cluster_name"})},
+        metrics={False: ("$namespace", {"CLUSTER_ID": "$cluster_id"}),
+                 True: ("$emf_namespace", {"ClusterName": "$cluster_name"})},
         kind="cloudwatch",
     )

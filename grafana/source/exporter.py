@@ -1,14 +1,15 @@
 """Exporter: is what we see true and new. Scraping, who serves, discovery, serving, the mirror, the process."""
 
-from panels import (ANY_IS_BAD, ANY_IS_ODD, BAD, BYTES, BYTES_PER_SECOND, CALM, COUNT, DOLLARS, GOOD, PER_SECOND,
-                    PROMETHEUS, QUIET, RATIO, SECONDS, WARN, Board, Query, choice, events, fixed, only, per_minute,
-                    prometheus_variables, quantile, row, series, stat, states, table)
+from panels import (ANY_IS_BAD, BAD, BYTES, BYTES_PER_SECOND, CALM, DOLLARS, GOOD, PER_MINUTE, PER_SECOND, PROMETHEUS, QUIET,
+                    RATIO, SECONDS, WARN, Board, Query, choice, events, only, per_minute, prometheus_variables, quantile, row,
+                    series, stat, states, table)
 
 FRESH = {GOOD: None, WARN: 45, BAD: 90}
 LEADING = "and on (cluster, job, instance) vpccni_exporter_leader == 1"
-STATES = {"waiting": 1, "leading": 2, "following": 3, "refused": 4}
+STATES = {"off": 0, "waiting": 1, "leading": 2, "following": 3, "refused": 4}
 # One number for each outlet, by the state of which the metric is 1.
-MIRROR = "\nor ".join(f'{number} * (vpccni_exporter_mirror_state{{state="{state}"}} == 1)' for state, number in STATES.items())
+MIRROR = "\nor ".join(f'{number} * (vpccni_exporter_mirror_state{{state="{state}"}} == 1)'
+                       for state, number in STATES.items())
 
 
 def each(metric, legend=""):
@@ -67,7 +68,7 @@ SCRAPING = row(
            all_of("vpccni_exporter_scrapes_in_flight", "under way {{instance}}", "instance"),
            all_of("vpccni_exporter_targets_hanging", "hanging {{instance}}", "instance")),
     series(8, "Rounds", "Rounds a minute that were completed: 60 s divided by the scrape interval.",
-           Query(per_minute("instance", "vpccni_exporter_rounds_total"), "{{instance}}"), unit="cpm"),
+           Query(per_minute("instance", "vpccni_exporter_rounds_total"), "{{instance}}"), unit=PER_MINUTE),
     series(8, "Bytes of pages", "Of nodes, as they were sent and as they were decoded.",
            all_of("rate(vpccni_exporter_scrape_wire_bytes_total[$__rate_interval])", "sent"),
            all_of("rate(vpccni_exporter_scrape_body_bytes_total[$__rate_interval])", "decoded"), unit=BYTES_PER_SECOND),
@@ -90,10 +91,10 @@ LEAD = row(
            each("vpccni_exporter_view_publish_duration_seconds"), unit=SECONDS),
     series(12, "Attempts at the Lease", "Attempts a minute to read and renew or take it, by result. forbidden: rights. "
            "unreachable, server: the API server. Without an election there are none.",
-           Query(per_minute("result", "vpccni_exporter_lease_attempts_total"), "{{result}}"), unit="cpm"),
+           Query(per_minute("result", "vpccni_exporter_lease_attempts_total"), "{{result}}"), unit=PER_MINUTE),
     series(12, "Beginnings to serve", "How often a replica began to serve in the last hour; the cluster's counters began "
            "at 0 each time.",
-           Query("sum by (instance) (increase(vpccni_exporter_terms_total[1h]))", "{{instance}}"), steps=ANY_IS_ODD),
+           Query("sum by (instance) (increase(vpccni_exporter_terms_total[1h]))", "{{instance}}")),
 )
 
 DISCOVERY = row(
@@ -138,7 +139,7 @@ SERVING = row(
     events(8, "Connections that ended otherwise", "By reason; done and idle are the usual ones.",
            'vpccni_exporter_http_connections_closed_total{reason!~"done|idle"}', "reason"),
     series(8, "Narrowed requests refused", "Answered with 503, as too many were waiting, a minute.",
-           Query("60 * sum(rate(vpccni_exporter_http_renders_refused_total[$__rate_interval]))", "refused"), unit="cpm"),
+           Query("60 * sum(rate(vpccni_exporter_http_renders_refused_total[$__rate_interval]))", "refused"), unit=PER_MINUTE),
     series(8, "Changes in the served view", "Scrapes and changes of targets that went into it, by replica.",
            each("vpccni_exporter_view_generation")),
     collapsed=True,
@@ -148,9 +149,9 @@ MIRROR_ROW = row(
     "CloudWatch mirror",
     states(12, "State of outlets", "waiting: nothing to send yet. leading: it sends. following: another process sends. "
            "refused: it would send and cannot; /api/v1/status says why.",
-           Query(f'max by (instance, outlet) ({MIRROR}\nor 0 * (vpccni_exporter_mirror_state{{state="off"}} == 1))',
-                 "{{outlet}} {{instance}}"),
-           values={0: ("off", QUIET), 1: ("waiting", CALM), 2: ("leading", GOOD), 3: ("following", CALM), 4: ("refused", BAD)}),
+           Query(f"max by (instance, outlet) ({MIRROR})", "{{outlet}} {{instance}}"),
+           values={STATES[state]: (state, color) for state, color in
+                   {"off": QUIET, "waiting": CALM, "leading": GOOD, "following": CALM, "refused": BAD}.items()}),
     series(6, "Lag", "Age of the oldest interval that waits.",
            Query("max by (outlet) (vpccni_exporter_mirror_lag_seconds)", "{{outlet}}"), unit=SECONDS),
     series(6, "Since the last success", "Since an outlet last took points; outlets that never did are left out.",
@@ -159,7 +160,7 @@ MIRROR_ROW = row(
     events(8, "Tries that failed", "Each is made again. What to do: README, When the mirror does not send.",
            "vpccni_exporter_mirror_failures_total", "outlet, reason", legend="{{outlet}}: {{reason}}"),
     series(8, "Points", "Points a minute that an outlet took.",
-           Query(per_minute("outlet", "vpccni_exporter_mirror_points_total") + " > 0", "{{outlet}}"), unit="cpm"),
+           Query(per_minute("outlet", "vpccni_exporter_mirror_points_total") + " > 0", "{{outlet}}"), unit=PER_MINUTE),
     events(8, "Points that are lost", "Points that were not sent, by reason. cap: raise --mirror.max-billed-metrics.",
            "vpccni_exporter_mirror_points_dropped_total", "outlet, reason", legend="{{outlet}}: {{reason}}"),
     events(8, "Points that may be lost", "Sent and never answered for.",
@@ -177,7 +178,8 @@ MIRROR_ROW = row(
 
 PROCESS = row(
     "Process",
-    series(8, "CPU", "Cores in use.", each("rate(process_cpu_seconds_total[$__rate_interval])")),
+    series(8, "CPU", "Cores in use.",
+           all_of("rate(process_cpu_seconds_total[$__rate_interval])", "{{instance}}", "instance")),
     series(8, "Memory", "Resident.", each("process_resident_memory_bytes"), unit=BYTES),
     series(8, "File descriptors", "Open, and the most that are allowed.",
            each("process_open_fds", "open"), each("process_max_fds", "at most")),

@@ -2,8 +2,8 @@
 (--node.detail=core or full); all others do with the cluster scope alone."""
 
 from panels import (ANY_IS_BAD, ANY_IS_ODD, BAD, CALM, COUNT, FULL, GOOD, PER_MINUTE, PER_SECOND, PROMETHEUS, QUIET,
-                    RATIO, SECONDS, WARN, Board, Query, bars, buckets, choice, events, fixed, lately, only,
-                    per_minute, prometheus_variables, row, series, stat, table)
+                    RATIO, SECONDS, WARN, Board, Query, bars, buckets, choice, events, fixed, labels_of, lately,
+                    only, per_minute, prometheus_variables, row, series, stat, table)
 
 # Codes of AWS by what an operator does about them.
 SUBNET = "InsufficientFreeAddressesInSubnet|InsufficientCidrBlocks"
@@ -88,7 +88,7 @@ NOW = row(
     bars(6, "Nodes that cannot grow", "Nodes with an empty warm pool or refused pods, by what is in the way. subnet: free "
          "addresses or a new subnet. max_pods, ceiling: more or larger nodes. throttled: fewer EC2 calls, larger warm "
          "targets. denied: rights of aws-node. api: other EC2 errors.",
-         Query("sum by (reason) (vpccni_cluster_nodes_growth_blocked)", "{{reason}}"), steps=ANY_IS_BAD, height=5),
+         Query("sum by (reason) (vpccni_cluster_nodes_growth_blocked)", "{{reason}}"), steps=ANY_IS_BAD, height=6),
     stat(4, "Exporter", "How many replicas serve data: one, or one for each shard; with none the figures here stand "
          "still or are missing. And how old the data is.",
          Query("sum(vpccni_exporter_leader)", "serve data"),
@@ -142,9 +142,9 @@ WHERE = row(
     series(8, "In use by node group", "Share of the addresses that the nodes of a node group can have.",
            Query(used_by("nodegroup"), "{{nodegroup}}"), unit=RATIO, steps=FULL, lines=True),
     series(4, "Refused by zone", "Pods that got no address, a minute, by the zone of their node. Empty while none is "
-           "refused.", Query(refused_by("zone"), "{{zone}}"), unit=PER_MINUTE, steps=ANY_IS_BAD),
+           "refused.", Query(refused_by("zone"), "{{zone}}"), unit=PER_MINUTE),
     series(4, "Refused by node group", "Pods that got no address, a minute, by node group. Empty while none is refused.",
-           Query(refused_by("nodegroup"), "{{nodegroup}}"), unit=PER_MINUTE, steps=ANY_IS_BAD),
+           Query(refused_by("nodegroup"), "{{nodegroup}}"), unit=PER_MINUTE),
     table(24, "Worst nodes", "The 100 worst nodes of the chosen zones and node groups: those that refuse pods first, then "
           "the fullest. Warm: attached and not in use. A click on a name opens the node.",
           ("Refused, 10 min", f"({NODE_REFUSED}) and on (cluster, node) {WORST}",
@@ -208,7 +208,7 @@ RARE = row(
            "pods lost their network.",
            Query("60 * sum(rate(vpccni_cluster_forced_eni_removals_total[$__rate_interval]))", "interfaces"),
            Query("60 * sum(rate(vpccni_cluster_forced_ip_removals_total[$__rate_interval]))", "addresses"),
-           unit=PER_MINUTE, steps=ANY_IS_BAD),
+           unit=PER_MINUTE),
     events(8, "Errors of pods' own interfaces", "Security groups for pods.", "vpccni_cluster_pod_eni_errors_total", "fn"),
     events(8, "Errors of AWS helpers", "What ipamd's helper functions for AWS could not do.",
            "vpccni_cluster_aws_utils_errors_total", "fn"),
@@ -228,7 +228,7 @@ RARE = row(
     series(8, "Versions of the CNI", "Nodes by version; a rollout is seen here.",
            Query("sum by (version) (vpccni_cluster_nodes_by_cni_version) > 0", "{{version}}"), stacked=True),
     table(24, "Settings of aws-node", "What the DaemonSet says: warm targets, prefix delegation, custom networking, version.",
-          (None, "max without (instance, pod, job) (vpccni_daemonset_config_info)", {}),
+          (None, labels_of("vpccni_daemonset_config_info"), {}),
           labels={"cluster": ("Cluster", {})}, height=6),
     collapsed=True,
 )

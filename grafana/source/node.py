@@ -1,7 +1,7 @@
 """Node: one node, as the exporter last saw it. Needs --node.detail=core; the last row needs full."""
 
-from panels import (ANY_IS_BAD, BAD, COUNT, FULL, GOOD, MILLISECONDS, PER_MINUTE, PROMETHEUS, QUIET, RATIO, SECONDS, WARN,
-                    Board, Query, bars, c, choice, events, per_minute, prometheus_variables, row, series, stat, states,
+from panels import (ANY_IS_BAD, BAD, COUNT, FULL, GOOD, MILLISECONDS, PER_MINUTE, PROMETHEUS, RATIO, SECONDS, WARN, Board,
+                    Query, bars, c, choice, events, labels_of, per_minute, prometheus_variables, row, series, stat, states,
                     table)
 
 
@@ -27,7 +27,7 @@ NOW = row(
     stat(3, "Cannot grow because of", "The reason why the node gets no more addresses, while there is one: max_pods, "
          "ceiling, subnet, throttled, denied, api or unknown.",
          Query("max by (reason) (vpccni_node_growth_blocked)", "{{reason}}"), text=c.BigValueTextMode.NAME,
-         steps={GOOD: None, BAD: 0.5}),
+         steps=ANY_IS_BAD, none="no reason"),
     stat(5, "Addresses", "Pod addresses in use, warm (attached and not in use), and the most that the instance allows.",
          Query(gauge("awscni_assigned_ip_addresses"), "in use"),
          Query(f'{gauge("awscni_total_ip_addresses")} - {gauge("awscni_assigned_ip_addresses")}', "warm"),
@@ -41,7 +41,7 @@ NOW = row(
          Query(f'time() - {gauge("vpccni_node_scrape_last_success_timestamp_seconds")}'), unit=SECONDS, decimals=0,
          steps={GOOD: None, WARN: 45, BAD: 90}),
     table(24, "What it is", "Labels of the node, and the version of its CNI.",
-          (None, "max without (instance, pod, job) (vpccni_node_info)", {}),
+          (None, labels_of("vpccni_node_info"), {}),
           labels={"node": ("Node", {}), "zone": ("Zone", {}), "nodegroup": ("Node group", {}), "nodepool": ("Node pool", {}),
                   "instance_type": ("Type", {}), "capacity_type": ("Capacity", {}), "cni_version": ("CNI", {}),
                   "ip_family": ("IP family", {}), "region": ("Region", {}), "cluster": ("Cluster", {})}, height=4),
@@ -69,7 +69,7 @@ WHY = row(
     errors(8, "Errors of pods' own interfaces", "Security groups for pods.", "awscni_pod_eni_error_count", "fn"),
     series(8, "Forced removals", "Interfaces and addresses that were removed although pods used them, a minute.",
            Query(per_minute("node", "awscni_force_removed_enis"), "interfaces"),
-           Query(per_minute("node", "awscni_force_removed_ips"), "addresses"), unit=PER_MINUTE, steps=ANY_IS_BAD),
+           Query(per_minute("node", "awscni_force_removed_ips"), "addresses"), unit=PER_MINUTE),
 )
 
 SCRAPES = row(

@@ -21,7 +21,6 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 # Units, as Grafana calls them.
 COUNT, RATIO, PERCENT, SECONDS, MILLISECONDS = "short", "percentunit", "percent", "s", "ms"
 BYTES, BYTES_PER_SECOND, PER_MINUTE, PER_SECOND, DOLLARS = "bytes", "Bps", "cpm", "cps", "currencyUSD"
-WORDS = "string"
 
 # Colours, by what they mean.
 GOOD, WARN, BAD, CALM, QUIET = "green", "orange", "red", "blue", "text"
@@ -40,6 +39,15 @@ SCRAPE_INTERVAL = "30s"
 TAG = "vpc-cni-exporter"
 
 _METRIC = re.compile(r"\b((?:vpccni|awscni|process)_\w+)(?:\{([^{}]*)\})?")
+
+
+# What a scraper adds to each series: a table of labels has no use for it.
+_SCRAPERS = "instance, pod, job, namespace, service, endpoint, container"
+
+
+def labels_of(info):
+    """An info metric without what the scraper adds."""
+    return f"max without ({_SCRAPERS}) ({info})"
 
 
 def per_minute(by, metric):
@@ -172,14 +180,15 @@ def words(values):
 # ------------------------------------------------------------------------------------------- kinds of panels
 
 
-def stat(width, title, about, *queries, unit=COUNT, steps=PLAIN, text=c.BigValueTextMode.AUTO, mappings=None, **more):
+def stat(width, title, about, *queries, unit=COUNT, steps=PLAIN, text=c.BigValueTextMode.AUTO, mappings=None,
+         none="no data", **more):
     """Figures of this moment. They are asked for by instant queries: the last value of a range may be old."""
     shape = stats.Panel().graph_mode(c.BigValueGraphMode.NONE).text_mode(text).reduce_options(_last())
     shape = shape.color_mode(c.BigValueColorMode.BACKGROUND if steps is not PLAIN else c.BigValueColorMode.NONE)
     if mappings:
         shape.mappings(words(mappings))
-    more = {"height": 5, **more}
-    return Panel(shape.no_value("no data"), width, title, about, queries, unit, steps, instant=True, **more)
+    more = {"height": 6, **more}
+    return Panel(shape.no_value(none), width, title, about, queries, unit, steps, instant=True, **more)
 
 
 def bars(width, title, about, *queries, unit=COUNT, steps=PLAIN, **more):
@@ -221,6 +230,8 @@ def _lines(fill):
     legend = common.VizLegendOptions().display_mode(c.LegendDisplayMode.LIST).placement(c.LegendPlacement.BOTTOM)
     tooltip = common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING)
     shape = timeseries.Panel().legend(legend.show_legend(True)).tooltip(tooltip).fill_opacity(fill).line_width(1)
+    # By name, so that a code has one colour whatever else happens.
+    shape = shape.color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     return shape.show_points(c.VisibilityMode.NEVER)
 
 
@@ -234,7 +245,7 @@ def buckets(width, title, about, query, unit, **more):
 def states(width, title, about, *queries, values, **more):
     """States over time, each value a word and a colour."""
     shape = statetimeline.Panel().mappings(words(values)).fill_opacity(80).show_value(c.VisibilityMode.AUTO)
-    shape = shape.color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.FIXED).fixed_color(QUIET))
+    shape = shape.color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.THRESHOLDS))
     return Panel(shape, width, title, about, queries, "none", {QUIET: None}, **more)
 
 

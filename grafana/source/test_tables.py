@@ -5,7 +5,6 @@ Comes in: the four files beside this folder, the README's reference of metrics.
 """
 
 import json
-import pathlib
 import re
 import unittest
 
@@ -298,7 +297,8 @@ class Tables(unittest.TestCase):
             for url in re.findall(r'"url": "([^"]+)"', json.dumps(board)):
                 uid, variables = re.fullmatch(r"/d/([\w-]+)\?(.+)", url).groups()
                 for part in variables.split("&"):
-                    handed = re.fullmatch(r"\$\{(\w+):queryparam\}|var-(\w+)=\$\{__value\.text\}|\$\{__url_time_range\}", part)
+                    handed = re.fullmatch(
+                        r"\$\{(\w+):queryparam\}|var-(\w+)=\$\{__value\.text\}|\$\{__url_time_range\}", part)
                     self.assertTrue(handed, url)
                     if handed.group(1):
                         self.assertIn(handed.group(1), declared & by_uid[uid])
