@@ -67,17 +67,17 @@ SCRAPING = row(
            "the places.",
            all_of("vpccni_exporter_scrapes_in_flight", "under way {{instance}}", "instance"),
            all_of("vpccni_exporter_targets_hanging", "hanging {{instance}}", "instance")),
-    series(8, "Rounds", "Rounds a minute that were completed: 60 s divided by the scrape interval.",
+    series(6, "Rounds", "Rounds a minute that were completed: 60 s divided by the scrape interval.",
            Query(per_minute("instance", "vpccni_exporter_rounds_total"), "{{instance}}"), unit=PER_MINUTE),
-    series(8, "Bytes of pages", "Of nodes, as they were sent and as they were decoded.",
+    series(6, "Bytes of pages", "Of nodes, as they were sent and as they were decoded.",
            all_of("rate(vpccni_exporter_scrape_wire_bytes_total[$__rate_interval])", "sent"),
            all_of("rate(vpccni_exporter_scrape_body_bytes_total[$__rate_interval])", "decoded"), unit=BYTES_PER_SECOND),
-    series(8, "Samples and lines", "Samples of pages, lines that were not as on the page before, and samples that are no "
+    series(6, "Samples and lines", "Samples of pages, lines that were not as on the page before, and samples that are no "
            "row of their own.",
            all_of("rate(vpccni_exporter_scrape_samples_total[$__rate_interval])", "samples"),
            all_of('rate(vpccni_exporter_shape_lines_total{result="miss"}[$__rate_interval])', "new lines"),
            all_of("rate(vpccni_exporter_dropped_samples_total[$__rate_interval])", "{{rule}}", "rule"), unit=PER_SECOND),
-    events(8, "Processes of nodes", "What pages said about the processes that served them: first seen, restarted, or one "
+    events(6, "Processes of nodes", "What pages said about the processes that served them: first seen, restarted, or one "
            "series that fell.", "vpccni_exporter_baseline_events_total", "event"),
 )
 
@@ -89,10 +89,12 @@ LEAD = row(
            each("vpccni_exporter_view_age_seconds"), unit=SECONDS, steps=FRESH, lines=True),
     series(6, "Time to publish", "View, bodies and compression.",
            each("vpccni_exporter_view_publish_duration_seconds"), unit=SECONDS),
-    series(12, "Attempts at the Lease", "Attempts a minute to read and renew or take it, by result. forbidden: rights. "
+    series(8, "Changes in the served view", "Scrapes and changes of targets that went into it; where it stands still the "
+           "view is not made anew.", each("vpccni_exporter_view_generation")),
+    series(8, "Attempts at the Lease", "Attempts a minute to read and renew or take it, by result. forbidden: rights. "
            "unreachable, server: the API server. Without an election there are none.",
            Query(per_minute("result", "vpccni_exporter_lease_attempts_total"), "{{result}}"), unit=PER_MINUTE),
-    series(12, "Beginnings to serve", "How often a replica began to serve in the last hour; the cluster's counters began "
+    series(8, "Beginnings to serve", "How often a replica began to serve in the last hour; the cluster's counters began "
            "at 0 each time.",
            Query("sum by (instance) (increase(vpccni_exporter_terms_total[1h]))", "{{instance}}")),
 )
@@ -117,9 +119,9 @@ DISCOVERY = row(
            "vpccni_exporter_kubernetes_unreadable_objects_total", "resource"),
     events(8, "Files that could not be read", "Their last good targets stay.",
            'vpccni_exporter_discovery_file_reads_total{result="error"}', "result"),
-    stat(4, "Last change of targets", "How long ago the list of targets changed.",
+    stat(12, "Last change of targets", "How long ago the list of targets changed.",
          Query("time() - max(vpccni_exporter_discovery_last_change_timestamp_seconds)"), unit=SECONDS, decimals=0, height=4),
-    stat(4, "Labels that are not passed on", "Labels in files that belong to whoever scrapes the exporter: cluster, instance, "
+    stat(12, "Labels that are not passed on", "Labels in files that belong to whoever scrapes the exporter: cluster, instance, "
          "job, namespace, pod.", Query("max(vpccni_exporter_discovery_labels_dropped)"), height=4),
     collapsed=True,
 )
@@ -134,14 +136,12 @@ SERVING = row(
            unit=SECONDS),
     series(8, "Bodies", "Prepared bodies by scope and encoding. Over 16 MiB split the node scope.",
            Query("max by (scope, encoding) (vpccni_exporter_body_bytes)", "{{scope}} {{encoding}}"), unit=BYTES),
-    series(8, "Connections", "Open ones; the cap is --web.max-connections.", each("vpccni_exporter_http_connections")),
-    events(8, "Connections that were turned away", "By reason.", "vpccni_exporter_http_connections_refused_total", "reason"),
-    events(8, "Connections that ended otherwise", "By reason; done and idle are the usual ones.",
+    series(6, "Connections", "Open ones; the cap is --web.max-connections.", each("vpccni_exporter_http_connections")),
+    events(6, "Connections that were turned away", "By reason.", "vpccni_exporter_http_connections_refused_total", "reason"),
+    events(6, "Connections that ended otherwise", "By reason; done and idle are the usual ones.",
            'vpccni_exporter_http_connections_closed_total{reason!~"done|idle"}', "reason"),
-    series(8, "Narrowed requests refused", "Answered with 503, as too many were waiting, a minute.",
+    series(6, "Narrowed requests refused", "Answered with 503, as too many were waiting, a minute.",
            Query("60 * sum(rate(vpccni_exporter_http_renders_refused_total[$__rate_interval]))", "refused"), unit=PER_MINUTE),
-    series(8, "Changes in the served view", "Scrapes and changes of targets that went into it, by replica.",
-           each("vpccni_exporter_view_generation")),
     collapsed=True,
 )
 
@@ -163,22 +163,22 @@ MIRROR_ROW = row(
            Query(per_minute("outlet", "vpccni_exporter_mirror_points_total") + " > 0", "{{outlet}}"), unit=PER_MINUTE),
     events(8, "Points that are lost", "Points that were not sent, by reason. cap: raise --mirror.max-billed-metrics.",
            "vpccni_exporter_mirror_points_dropped_total", "outlet, reason", legend="{{outlet}}: {{reason}}"),
-    events(8, "Points that may be lost", "Sent and never answered for.",
+    events(6, "Points that may be lost", "Sent and never answered for.",
            "vpccni_exporter_mirror_points_unconfirmed_total", "outlet"),
-    series(8, "Queue", "Bytes that wait; the cap is --mirror.queue.",
+    series(6, "Queue", "Bytes that wait; the cap is --mirror.queue.",
            Query("max by (outlet) (vpccni_exporter_mirror_queue_bytes)", "{{outlet}}"), unit=BYTES),
-    series(8, "Intervals that wait", "In the queue of each outlet.",
+    series(6, "Intervals that wait", "In the queue of each outlet.",
            Query("max by (outlet) (vpccni_exporter_mirror_queue_intervals)", "{{outlet}}")),
-    stat(4, "Billed metrics", "Sent in the last hour; the cap is --mirror.max-billed-metrics.",
-         all_of("vpccni_exporter_mirror_billed_metrics", "")),
-    stat(4, "Cost a month", "Estimate by the list prices of us-east-1, without free tier.",
-         all_of("vpccni_exporter_mirror_estimated_monthly_cost_dollars", ""), unit=DOLLARS, decimals=2),
+    stat(3, "Billed metrics", "Sent in the last hour; the cap is --mirror.max-billed-metrics.",
+         all_of("vpccni_exporter_mirror_billed_metrics", ""), height=8),
+    stat(3, "Cost a month", "Estimate by the list prices of us-east-1, without free tier.",
+         all_of("vpccni_exporter_mirror_estimated_monthly_cost_dollars", ""), unit=DOLLARS, decimals=2, height=8),
     collapsed=True,
 )
 
 PROCESS = row(
     "Process",
-    series(8, "CPU", "Cores in use.",
+    series(8, "CPU", "Cores in use; the process counts whole seconds.",
            all_of("rate(process_cpu_seconds_total[$__rate_interval])", "{{instance}}", "instance")),
     series(8, "Memory", "Resident.", each("process_resident_memory_bytes"), unit=BYTES),
     series(8, "File descriptors", "Open, and the most that are allowed.",

@@ -112,12 +112,12 @@ WHY = row(
     events(8, "ipamd errors by function", "What ipamd could not do. increaseIPPool…: it cannot grow. Others: see the log "
            "of aws-node on the node.", "vpccni_cluster_ipamd_errors_total", "fn"),
     series(8, "Pod addresses of IPv4 nodes", "in use, attached to the nodes (in use or warm), and the most that the "
-           "instances allow. The forecast goes on from the last six hours for a day: at the ceiling pods are refused.",
+           "instances allow. The forecast goes on from the last six hours for a day, once there is an hour of data.",
            Query('sum(vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"})', "in use"),
            Query('sum(vpccni_cluster_ip_addresses_attached{ip_family="ipv4"})', "attached"),
            Query('sum(vpccni_cluster_ip_addresses_max{ip_family="ipv4"})', "ceiling"),
-           Query('clamp_min(predict_linear(sum(vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"})[6h:5m], 86400), 0)',
-                 "in use in 24 h"),
+           Query('clamp_min(predict_linear(sum(vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"})[6h:5m], 86400), 0)\n'
+                 'and sum(vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"} offset 1h)', "in use in 24 h"),
            overrides={"in use in 24 h": only(custom_lineStyle={"fill": "dash", "dash": [8, 8]}, custom_fillOpacity=0)}),
     series(4, "Warm addresses", "Attached and not in use: what the next pods get without a call to EC2. At 0 each pod "
            "waits for EC2; alone it does not prove exhaustion.",
