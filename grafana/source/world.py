@@ -1,9 +1,9 @@
 """A small world for the queries: a simulated fleet, several exporters that scrape it, and a real Prometheus
 that scrapes all of them, on loopback.
 
-Jobs: OURS shows everything (--node.detail=full, a mirror); `bare` shows no nodes; `shards` are two halves;
-`heirs` are two processes, the second of which began when the first had ended; `aws-node` is the fleet itself,
-as by a PodMonitor beside us. All exporters see the same nodes.
+Jobs: OURS shows everything (--node.detail=full, a mirror); `bare` shows no nodes; `shards` are two halves, of
+another cluster by their label; `heirs` are two processes, the second of which began when the first had ended;
+`aws-node` is the fleet itself, as by a PodMonitor beside us. All exporters see the same nodes.
 
 Stopping: every process is ended by its own handle, the last one first. Never: a file outside its folder.
 """
@@ -18,6 +18,8 @@ import urllib.parse
 import urllib.request
 
 OURS, BARE, SHARDS, HEIRS, BESIDE = "vpc-cni-exporter", "bare", "shards", "heirs", "aws-node"
+# The shards' cluster; the others have no such label.
+CLUSTER = "east"
 NODES = 40
 # Story seconds in a second: an hour of the fleet passes in half a minute.
 SPEED = 120
@@ -87,6 +89,21 @@ class World:
         self.processes.append(Process(self.folder, name, *command))
         return self.processes[-1]
 
+    def run(self, name, *command):
+        """What the program writes until it ends by itself."""
+        process = self.start(name, self.program, *command)
+        if process.child.wait(PATIENCE):
+            raise RuntimeError(f"{name} failed:\n{process.log.read_text()[-2000:]}")
+        return process.log.read_text()
+
+    def simulate(self, *flags):
+        """The nodes."""
+        self.targets = self.folder / "nodes.json"
+        fleet = self.start("fleet", self.program, "fleet", "--nodes", NODES, "--speed", SPEED, "--port", 0,
+                           "--truth", "127.0.0.1:0", "--write-targets", self.targets, *flags)
+        self.truth = fleet.said(r"truth:\s+http://([\d.:]+)/")
+        until("targets of the fleet", self.targets.exists)
+
     def exporter(self, job, name, *flags):
         process = self.start(
             name, self.program, f"--discover.file={self.targets}", "--discover.kubernetes=off", "--lead.election=off",
@@ -106,7 +123,8 @@ class World:
 
     def publish(self):
         """Prometheus follows this file. Whoever is gone stays a target, as a pod that is not there yet."""
-        groups = [{"targets": addresses, "labels": {"job": job}} for job, addresses in self.jobs.items()]
+        groups = [{"targets": addresses, "labels": {"job": job, **({"cluster": CLUSTER} if job == SHARDS else {})}}
+                  for job, addresses in self.jobs.items()]
         new = self.folder / "exporters.json.new"
         new.write_text(json.dumps(groups))
         new.rename(self.folder / "exporters.json")
@@ -120,11 +138,7 @@ class World:
         return self
 
     def begin(self):
-        self.targets = self.folder / "nodes.json"
-        fleet = self.start("fleet", self.program, "fleet", "--nodes", NODES, "--speed", SPEED, "--port", 0,
-                           "--truth", "127.0.0.1:0", "--write-targets", self.targets)
-        self.truth = fleet.said(r"truth:\s+http://([\d.:]+)/")
-        until("targets of the fleet", self.targets.exists)
+        self.simulate()
         self.exporter(OURS, "ours", "--node.detail=full", "--mirror.to=emf+stdout:", f"--mirror.interval={INTERVAL}s")
         self.exporter(BARE, "bare", "--node.detail=none")
         for index in (0, 1):
@@ -144,7 +158,7 @@ class World:
         process = self.start("prometheus", self.prometheus, f"--config.file={self.folder / 'prometheus.yml'}",
                              f"--storage.tsdb.path={self.folder / 'data'}", "--web.listen-address=127.0.0.1:0")
         self.api = "http://" + process.said(r"Listening on.*address=\"?([\d.:]+)") + "/api/v1/"
-        until("ready Prometheus", lambda: self.ready(self.api[7:-8]) or self.answers())
+        until("ready Prometheus", self.answers)
         self.began = time.time()
 
     def answers(self):
