@@ -240,17 +240,20 @@ def main():
         own = [flag for flag in ["--web.listen-address=127.0.0.1:0", "--lead.election=on"] if not any(given.startswith(flag.split("=")[0]) for given in asked.flags)]
         command = [asked.program, "--discover.kubernetes=on", f"--kube.config={kubeconfig}", *own, *asked.flags]
         print(f"service  {shlex.join(command)}")
+        # Counters begin with the service; values stand for three intervals of 30 s, unless flags say otherwise.
+        since, stale = time.time(), 90
         service = start(command, stderr=subprocess.PIPE)
         web = wait_for(service, r"listening for HTTP.*address=\"?([0-9.:]+)", service.stderr)
         print(f"figures  http://{web}/metrics?scope=cluster")
         print(f"nodes    http://{web}/api/v1/nodes")
-        print(f"truth    {truth} (what the fleet knows of itself)")
+        print(f"truth    {truth}?since={since:.3f}&stale_after={stale} (what the fleet knows of itself)")
         print(f"cluster  kubectl --kubeconfig {ready['kubeconfig']} -n kube-system get pods")
         print("Ctrl-C ends it", flush=True)
         threading.Thread(target=mirror.follow, args=(file,), daemon=True).start()
         code = 1
         try:
             code = service.wait()
+            print(f"the service ended ({code})")
         except KeyboardInterrupt:
             code = 0
         finally:

@@ -81,7 +81,9 @@ impl Service {
         let preview = Service { config, ..self };
         let (tx, rx) = oneshot::channel();
         preview.until(cancel, Some(tx)).await?;
-        rx.await.context("stopped before an interval had ended")?.map_err(|words| anyhow!(words))
+        rx.await
+            .map_err(|_| anyhow!("stopped before a whole interval had ended"))?
+            .map_err(|words| anyhow!(words))
     }
 
     /// `preview` is told what the mirror would send, and ends the run.

@@ -24,6 +24,9 @@ pub const START_TIME: &str = "process_start_time_seconds";
 /// The prefix of every family that the store keeps.
 pub const PREFIX: &str = "awscni_";
 
+/// What the names of our own families begin with.
+pub const OWN_PREFIX: &str = "vpccni_";
+
 /// The child that unknown label values count under.
 pub const OTHER: &str = "other";
 

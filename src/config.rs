@@ -441,7 +441,7 @@ fn with_variables(counts: impl Fn(&OsStr) -> bool) -> clap::Command {
     /// No variable can have this name; clap takes none away.
     const NONE: &str = "=";
     let count = |arg: clap::Arg| match arg.get_env() {
-        Some(name) if !counts(name) => arg.env(NONE),
+        Some(name) if !counts(name) => arg.env(NONE).hide_env(true),
         _ => arg,
     };
     Cli::command().mut_args(count).mut_subcommands(|command| command.mut_args(count))

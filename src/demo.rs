@@ -7,7 +7,7 @@ use crate::app::Service;
 use crate::config::{self, Config};
 use crate::serve::ListenAddress;
 use crate::ship::settings::To;
-use crate::{logging, scrape, ship, units};
+use crate::{clock, logging, scrape, ship, units};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use fleet::Fleet;
@@ -72,6 +72,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let log = &config.service.log;
     logging::start(config::LogLevel::Warn, log.format);
     let mut events = fleet.events();
+    let since = clock::Clock::start().now().unix;
+    // `--scrape.stale-after` intervals.
+    let stale = settings.interval.as_secs_f64() * 3.0;
     let service = Service::bind(config)?;
     let address = service.address();
     say.line(&format!(
@@ -84,7 +87,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     say.line(&format!("all      http://{address}/"))?;
     if let Some(truth) = fleet.truth_address() {
         say.line(&format!(
-            "truth    http://{truth}/truth (what the fleet knows of itself; POST /pause stands still, /resume goes on)"
+            "truth    http://{truth}/truth?since={since:.3}&stale_after={stale} (what the fleet knows of itself; POST /pause stands still, /resume goes on)"
         ))?;
     }
     say.line("an hour passes in a minute; Ctrl-C ends it")?;

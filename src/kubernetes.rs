@@ -94,12 +94,13 @@ impl Settings {
     /// # Errors
     /// When kubeconfig or service account cannot be read. That the API server does not answer is none.
     pub async fn connect(&self, in_cluster: bool) -> Result<Connection, ClientError> {
-        let (mut config, from) = match &self.config {
+        let (mut config, mut from) = match &self.config {
             None if in_cluster => (Config::incluster()?, "the pod's service account".to_owned()),
             file => self.outside(file.as_deref()).await?,
         };
         if let Some(url) = &self.api_server {
             config.cluster_url = url.clone();
+            from.push_str(", at the URL of --kube.api-server or CLUSTER_ENDPOINT");
         }
         config.read_timeout = Some(READ_TIMEOUT);
         // An idle connection that is taken up again must not seem silent for as long as it was idle.

@@ -2,7 +2,7 @@
 (--node.detail=core or full); all others do with the cluster scope alone."""
 
 from panels import (ANY_IS_BAD, ANY_IS_ODD, BAD, CALM, COUNT, FULL, GOOD, PER_MINUTE, PER_SECOND, PROMETHEUS, QUIET,
-                    RATIO, SECONDS, WARN, Board, Query, bars, buckets, choice, events, fixed, labels_of, lately,
+                    RATIO, SECONDS, WARN, Board, Query, bars, buckets, choice, events, fixed, lately,
                     only, per_minute, prometheus_variables, row, series, stat, table)
 
 # Codes of AWS by what an operator does about them.
@@ -227,9 +227,6 @@ RARE = row(
                  "initialisation of the node: 99 of 100 are faster"), unit=SECONDS),
     series(8, "Versions of the CNI", "Nodes by version; a rollout is seen here.",
            Query("sum by (version) (vpccni_cluster_nodes_by_cni_version) > 0", "{{version}}"), stacked=True),
-    table(24, "Settings of aws-node", "What the DaemonSet says: warm targets, prefix delegation, custom networking, version.",
-          (None, labels_of("vpccni_daemonset_config_info"), {}),
-          labels={"cluster": ("Cluster", {})}, height=6),
     collapsed=True,
 )
 

@@ -115,8 +115,11 @@ fn run_check(settings: &Check) -> ExitCode {
         }
         Ok(input)
     };
-    match read().map(|input| check::check(&input, settings.format)) {
-        Ok(Ok(report)) => exit_code(print(&report)),
+    match read().map(|input| check::report(&input, settings.format)) {
+        Ok(Ok(report)) => match exit_code(print(&report.to_string())) {
+            ExitCode::SUCCESS if report.refused.is_some() => ExitCode::FAILURE,
+            code => code,
+        },
         Ok(Err(refusal)) => {
             complain(&refusal);
             ExitCode::FAILURE

@@ -34,7 +34,9 @@ impl Resource {
     /// The rule that lets us watch it.
     pub(crate) fn rule(self, namespace: &str) -> String {
         match self {
-            Resource::Pods => format!("get, list, watch on pods in namespace {namespace} (Role)"),
+            Resource::Pods => format!(
+                "get, list, watch on pods in namespace {namespace} (Role; or see --discover.namespace)"
+            ),
             Resource::Nodes => "get, list, watch on nodes (ClusterRole)".to_owned(),
             Resource::DaemonSets => {
                 format!("get, list, watch on daemonsets.apps in namespace {namespace} (Role)")
@@ -213,7 +215,7 @@ impl Observe {
                 resource = resource_name,
                 reason,
                 unsaid,
-                "{resource_name} are not followed at present, what is known of them stays: {words}"
+                "{resource_name} are not followed at present, what is known of them stays: {words}; the log's first lines name the API server"
             ),
         }
     }

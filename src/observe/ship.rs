@@ -114,7 +114,7 @@ impl Metrics {
             billed: gauge(
                 registry,
                 "vpccni_exporter_mirror_billed_metrics",
-                "CloudWatch metrics that the mirror sent in the last hour; the cap is --mirror.max-billed-metrics.",
+                "CloudWatch metrics that the mirror had to send in the last hour; the cap is --mirror.max-billed-metrics.",
             ),
             cost: registered(
                 registry,
@@ -250,7 +250,7 @@ impl Observe {
         if first {
             info!(
                 mirror.billed_metrics = billed,
-                "the CloudWatch mirror sends {billed} metrics: {words}"
+                "the CloudWatch mirror has {billed} metrics to send: {words}"
             );
         }
     }

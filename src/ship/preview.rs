@@ -12,7 +12,7 @@ use crate::view::View;
 use serde_json::json;
 use tokio::sync::watch;
 
-/// Intervals after which nobody is waited for any more.
+/// Intervals after which a first round is not waited for any more.
 const SILENT: u32 = 2;
 
 /// Says of one interval after another what it would send.
@@ -82,15 +82,18 @@ pub async fn interval(
     }
     let mut preview = Preview::new(plan);
     // The first one began before we did.
-    let mut begun = 0;
+    let mut begun = 0u32;
     loop {
         let next = cutting::next(&mut preview.cutter, store, clock, plan.is_shard).await;
         let Some(cut) = next else { continue };
         begun += 1;
-        if begun > 1 && cut.covered {
+        if begun == 1 {
+            continue;
+        }
+        if cut.covered {
             return Some(Ok(preview.text(&cut)));
         }
-        if begun > SILENT {
+        {
             let words =
                 "no node answered in a whole interval, so nothing would be sent: the log says why";
             return Some(Err(words.to_owned()));

@@ -48,24 +48,32 @@ pub(super) struct Reading {
     pub(super) kept: usize,
     /// Lines that took the slow path.
     pub(super) misses: usize,
+    /// Whether it has series of ours: the nodes on it would be taken for one.
+    pub(super) own: bool,
 }
 
 impl Reading {
     /// Refuses the page of another program. Taken for zeros, it would drop gauges now and burst
     /// counters with the next good page.
     pub(super) fn of_ipamd(self) -> Result<Reading, Refusal> {
-        if self.kept > 0 {
-            return Ok(self);
+        match foreign(self.own, self.kept, self.samples) {
+            None => Ok(self),
+            Some(why) => Err(Refusal::Parse(why)),
         }
-        Err(Refusal::Parse(foreign(self.samples)))
     }
 }
 
-/// Why a page without any sample of ipamd's is refused.
-pub(super) fn foreign(samples: usize) -> String {
-    format!(
-        "none of the {samples} samples is ipamd's (awscni_…): is another program at this address?"
-    )
+/// Why a page that can be read is refused as a node's, if it is.
+pub(super) fn foreign(own: bool, kept: usize, samples: usize) -> Option<String> {
+    if own {
+        return Some("this is a page of vpc-cni-exporter, not of ipamd".to_owned());
+    }
+    (kept == 0).then(|| match samples {
+        0 => "the page is empty".to_owned(),
+        _ => format!(
+            "none of the {samples} samples is ipamd's (awscni_…): is another program at this address?"
+        ),
+    })
 }
 
 /// The interned lines, series and families of this process.
@@ -89,6 +97,8 @@ struct Scratch {
     ids: Vec<u32>,
     values: Vec<f64>,
     seen: HashSet<u64, RandomState>,
+    /// A sample of ours was met.
+    own: bool,
 }
 
 impl Interner {
@@ -116,6 +126,7 @@ impl Interner {
         let expected: &[u32] = before.map_or(&[], |shape| &shape.lines);
         scratch.ids.clear();
         scratch.values.clear();
+        scratch.own = false;
         let (mut at, mut next, mut misses) = (0, 0, 0);
         loop {
             if let Some(&id) = expected.get(next)
@@ -131,6 +142,7 @@ impl Interner {
             let mut reader = Reader::resume(page, at, 1);
             let Some(sample) = self.next_sample(&mut reader, page, limits)? else { break };
             misses += 1;
+            scratch.own |= sample.name.starts_with(crate::catalog::OWN_PREFIX);
             let stretch = &page[at..sample.value_at];
             let id = self
                 .line_of(stretch, &sample, limits)
@@ -358,7 +370,8 @@ impl Interner {
                 }
             }
         }
-        Ok(Reading { values, reshaped, start, samples: scratch.ids.len(), kept, misses })
+        let (samples, own) = (scratch.ids.len(), scratch.own);
+        Ok(Reading { values, reshaped, start, samples, kept, misses, own })
     }
 
     fn shape_of(

@@ -25,12 +25,14 @@ pub struct PageSummary {
     pub rows: usize,
     /// Lines that were not as on the page before.
     pub misses: usize,
+    /// Whether it has series of ours.
+    pub own: bool,
 }
 
 impl PageSummary {
     /// Why a scrape refuses this page, though it can be read.
     pub fn refusal(&self) -> Option<String> {
-        (self.kept == 0).then(|| foreign(self.samples))
+        foreign(self.own, self.kept, self.samples)
     }
 }
 
@@ -65,6 +67,7 @@ impl PageReader {
             kept: reading.kept,
             rows: self.values.len(),
             misses: reading.misses,
+            own: reading.own,
         })
     }
 

@@ -192,7 +192,8 @@ fn rule_4_a_page_of_nothing_is_no_good_scrape() {
     for page in ["", "go_goroutines 5\n", &old_start()] {
         let refused = scrape(&store, "a", 60.0, page).unwrap_err();
         assert_eq!(refused.outcome, Outcome::Parse);
-        assert!(refused.reason.contains("awscni_"), "{}", refused.reason);
+        let why = if page.is_empty() { "empty" } else { "awscni_" };
+        assert!(refused.reason.contains(why), "{}", refused.reason);
     }
     assert_eq!(get(&store, 60.0, "nodes{state=stale}"), 1.0);
     scrape(&store, "a", 90.0, &counted(50_001, -86_400.0)).unwrap();
@@ -669,4 +670,20 @@ fn a_node_that_cannot_grow_says_why_on_the_page_and_in_the_cluster_until_it_can(
     );
     scrape(&store, "n1", 691.0 + 1.0, &page(9, 901, 901)).unwrap();
     assert_eq!(told(692.0), (vec![], vec![]));
+}
+
+#[test]
+fn our_own_page_is_no_node_s() {
+    let store = store(&["n1"]);
+    scrape(&store, "n1", 1.0, "awscni_ip_max 3\n").unwrap();
+    let mut page = Vec::new();
+    let (all, detail) =
+        (crate::render::Narrow::default(), crate::render::detail::Detail::default());
+    let format = crate::render::negotiate::Format::Text004;
+    crate::render::nodes(&store.view(at(1.0)), &all, &detail, format, &mut page);
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("awscni_ip_max{node="), "{page}");
+    let refused = scrape(&store, "n1", 31.0, &page).unwrap_err();
+    assert_eq!(refused.outcome, Outcome::Parse);
+    assert!(refused.reason.contains("a page of vpc-cni-exporter"), "{}", refused.reason);
 }

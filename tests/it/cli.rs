@@ -20,6 +20,13 @@ fn check_says_what_a_page_is_and_ends_with_0() {
 }
 
 #[test]
+fn check_says_that_a_scrape_refuses_a_page_and_ends_with_1() {
+    let ended = run(with(&["check"]), b"up 1\n");
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stdout.contains("as a node's page it is refused"), "{}", ended.stdout);
+}
+
+#[test]
 fn check_refuses_with_line_column_and_reason_and_ends_with_1() {
     let ended =
         run(with(&["check", "-", "--format", "openmetrics"]), b"# TYPE a gauge\na x\n# EOF\n");
