@@ -33,6 +33,8 @@ mod cost;
 mod courier;
 mod cut;
 mod cutting;
+mod delivery;
+mod dialect;
 mod distribution;
 #[cfg(all(test, feature = "aws"))]
 mod double_tests;

@@ -199,8 +199,7 @@ fn until_pods_and_nodes_are_listed_the_list_is_not_complete_and_says_what_it_wai
     let cut = Cluster { pods_trouble: Some((Trouble::Unreachable, "refused")), ..half };
     assert_eq!(cut.found(&scope()).unread, ["--discover.kubernetes: pods: refused"]);
     let denied = Cluster { pods_trouble: Some((Trouble::Forbidden, "no")), ..half };
-    let rule =
-        "the right is missing to get, list, watch on pods in namespace kube-system (Role; or see --discover.namespace): no";
+    let rule = "the right is missing to get, list, watch on pods in namespace kube-system (Role; or see --discover.namespace): no";
     assert_eq!(denied.found(&scope()).unread, [rule]);
 }
 

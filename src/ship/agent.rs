@@ -6,8 +6,8 @@
 //! without reading it. *When it cannot keep up* the interval that waits too long is unconfirmed, its
 //! connection is closed, and later intervals stay where they are.
 
+use super::delivery::{Batch, Delivery};
 use super::emf::Writer;
-use super::outlet::{Batch, Delivery};
 use crate::mirror::{Tally, Trouble};
 use std::io;
 use std::time::Duration;

@@ -6,10 +6,11 @@
 //! While another leads, what it has settled leaves the queue; while nobody does, nothing. *When it cannot keep up*: the queue gives up
 //! its oldest. *Stopping*: what waits is sent, as far as the time allows.
 
+use super::delivery::Delivery;
 use super::handover::Progress;
 use super::naming::Named;
 use super::notebook::Notebook;
-use super::outlet::{Delivery, Outlet};
+use super::outlet::Outlet;
 use super::queue::Queue;
 use crate::clock::Clock;
 use crate::mirror::{Drop, Holder, Interval, Sink, Standing, State, Tally, Trouble};

@@ -5,6 +5,7 @@
 use super::cost::{Cap, Estimate, Traffic};
 use super::courier::Shelf;
 use super::cut::{Cut, Cutter};
+use super::dialect::Dialect;
 use super::emf::{Heading, Writer};
 use super::limits;
 use super::names;
@@ -19,39 +20,6 @@ use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-
-/// Whose names points have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
-    /// cni-metrics-helper's.
-    Helper,
-    /// Those of `/metrics`.
-    Own,
-}
-
-impl Dialect {
-    /// The one of an outlet.
-    pub(super) fn of(sink: Sink, is_shard: bool) -> Dialect {
-        // The helper's figures are of the whole cluster, and a shard knows a part.
-        if sink == Sink::Put && !is_shard { Dialect::Helper } else { Dialect::Own }
-    }
-
-    /// The namespace, where none is given.
-    pub(super) fn namespace(self) -> &'static str {
-        match self {
-            Dialect::Helper => "Kubernetes",
-            Dialect::Own => "VpcCni",
-        }
-    }
-
-    /// The dimension that holds the cluster's name.
-    pub(super) fn dimension(self) -> &'static str {
-        match self {
-            Dialect::Helper => "CLUSTER_ID",
-            Dialect::Own => "ClusterName",
-        }
-    }
-}
 
 /// What is left of an interval, and how many of its points are over the cap.
 type Kept = (Arc<Interval>, u64);

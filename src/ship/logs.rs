@@ -3,8 +3,8 @@
 //! became of each interval. Never: an event sent twice, the retention of a group that is not ours.
 
 use super::aws::{self, Aws, Begun, Right};
+use super::delivery::{Batch, Delivery};
 use super::limits;
-use super::outlet::{Batch, Delivery};
 use super::parcel::{Entry, Fault, Ledger, Parcel};
 use crate::mirror::{Drop, Interval, Tally, Trouble};
 use aws_sdk_cloudwatchlogs::Client;

@@ -3,7 +3,7 @@
 //! request that is refused as invalid is halved until the culprit is alone. Never: a request, a clock, a
 //! point that is counted twice or given to two requests that may both have arrived.
 
-use super::outlet::Delivery;
+use super::delivery::Delivery;
 use crate::mirror::{Drop, Tally, Trouble};
 
 /// So many culprits one after the other, with nothing accepted between them, are no culprits: something

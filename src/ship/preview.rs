@@ -2,7 +2,8 @@
 //! interval. Goes out: text: events, requests, what is billed and about what it costs. Never: a request.
 
 use super::cut::{Cut, Cutter};
-use super::cutting::{self, Dialect, Packer};
+use super::cutting::{self, Packer};
+use super::dialect::Dialect;
 use super::emf::Writer;
 use super::settings::{Plan, To};
 use crate::clock::Clock;

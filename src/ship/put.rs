@@ -4,7 +4,7 @@
 //! twice, a request tried again by itself.
 
 use super::aws::{self, Aws, Begun, Right};
-use super::outlet::{Batch, Delivery};
+use super::delivery::{Batch, Delivery};
 use super::parcel::{Entry, Fault, Ledger, Parcel};
 use super::{distribution, limits};
 use crate::mirror::{Drop, Group, Interval, Point, Tally, Unit, Value};

@@ -2,7 +2,7 @@
 //! where no mirror was asked for, or what is wrong. Never: a request: what only AWS can know is found out
 //! later.
 
-use super::cutting::Dialect;
+use super::dialect::Dialect;
 use super::emf::{EVENT_BYTES, Heading, STDOUT_EVENT_BYTES};
 use super::limits;
 use super::names;

@@ -8,8 +8,8 @@
 //! they are.
 //! *Stopping.* Dropped, the thread ends behind the write it is in; the process does not wait for it.
 
+use super::delivery::{Batch, Delivery};
 use super::emf::Writer;
-use super::outlet::{Batch, Delivery};
 use crate::mirror::{Tally, Trouble};
 use std::fs::File;
 use std::io::{self, Write};

@@ -9,7 +9,11 @@ use crate::support::until;
 
 /// What is missing, how the rule is named, and whether the service can do without.
 const RULES: [(&str, &str, bool); 3] = [
-    ("pods", "get, list, watch on pods in namespace kube-system (Role; or see --discover.namespace)", false),
+    (
+        "pods",
+        "get, list, watch on pods in namespace kube-system (Role; or see --discover.namespace)",
+        false,
+    ),
     ("nodes", "get, list, watch on nodes (ClusterRole)", true),
     ("daemonsets", "get, list, watch on daemonsets.apps in namespace kube-system (Role)", true),
 ];
