@@ -11,7 +11,9 @@ use super::settings::{Plan, To};
 use super::stdout::Stdout;
 #[cfg(feature = "aws")]
 use super::{logs::Logs, put::Put};
-use crate::mirror::{Interval, Tally, Trouble};
+#[cfg(feature = "aws")]
+use crate::mirror::Interval;
+use crate::mirror::{Tally, Trouble};
 use std::sync::Arc;
 
 /// One of `--mirror.to`.
