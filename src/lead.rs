@@ -8,7 +8,7 @@
 //! serving of data. *Stopping*: the Lease is released, so that the next holder need not wait.
 
 use crate::clock::Clock;
-use crate::mirror::{Holder, Note, Noted};
+use crate::mirror::Holder;
 use crate::observe::Observe;
 use crate::observe::lead::Answer;
 use crate::promise::Promise;
@@ -18,6 +18,7 @@ use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use lease::{Claim, Client, Form, Read, Refusal};
+pub use notes::Notes;
 use others::Others;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 mod knock;
 mod lease;
+mod notes;
 mod others;
 mod term;
 
@@ -125,15 +127,6 @@ pub struct Candidate {
     pub address: Option<String>,
     /// Number of this shard, and of all.
     pub shard: (u32, u32),
-}
-
-/// What the holder's mirror leaves to its successor, in the Lease.
-#[derive(Debug)]
-pub struct Notes {
-    /// What is to stand there.
-    pub note: watch::Receiver<Note>,
-    /// What does.
-    pub noted: watch::Sender<Noted>,
 }
 
 /// What the election tells.
@@ -274,7 +267,10 @@ impl Elector {
                     return sleep_until(next).await;
                 },
             }
-            while self.has_note() && Instant::now() < next {
+            while self.term.holds_lease()
+                && self.notes.is_due(self.promise.term())
+                && Instant::now() < next
+            {
                 // The renewal must not wait for it, and carries it, too.
                 match timeout_at(next, self.write_note()).await {
                     // Somebody announced himself meanwhile, for example.
@@ -285,13 +281,6 @@ impl Elector {
         }
     }
 
-    /// Whether there is a note of this term that does not stand in the Lease yet.
-    fn has_note(&self) -> bool {
-        let (note, noted) = (self.notes.note.borrow(), self.notes.noted.borrow());
-        let stands = noted.is_sure && noted.written == note.text;
-        self.term.holds_lease() && note.term == self.promise.term() && !stands
-    }
-
     async fn write_note(&mut self) -> Result<(), Refusal> {
         let leases = self.client.list().await?;
         let ours = leases.iter().find(|read| read.name == self.client.form.name);
@@ -299,17 +288,10 @@ impl Elector {
             return Ok(());
         };
         let note = self.notes.note.borrow_and_update().text.clone();
-        self.notes.noted.send_modify(|noted| noted.is_sure = false);
+        self.notes.writes();
         self.client.note(read, &note).await?;
-        self.stands(note);
+        self.notes.stands(note);
         Ok(())
-    }
-
-    /// This note stands in the Lease, which is ours.
-    fn stands(&self, note: String) {
-        self.notes.noted.send_modify(|noted| {
-            (noted.written, noted.is_sure, noted.holder) = (note, true, Holder::Us);
-        });
     }
 
     /// Whose our Lease is, and whether others than it count (`elsewhere`: Leases of another number of shards
@@ -325,17 +307,6 @@ impl Elector {
             Holder::Nobody
         } else {
             Holder::Another
-        }
-    }
-
-    /// What a write of the Lease says of the mirror. A predecessor's note stays until there is one of this
-    /// term: should this process end before, it holds for the next.
-    fn note(&self, begins: bool) -> String {
-        let note = self.notes.note.borrow();
-        if !begins && note.term == self.promise.term() {
-            note.text.clone()
-        } else {
-            self.notes.noted.borrow().read.clone()
         }
     }
 
@@ -368,12 +339,9 @@ impl Elector {
         // A Lease that is ours though we hold nothing was written by a request that seemed to fail.
         let begins = !self.term.holds_lease();
         if begins {
-            self.read_note(ours);
+            self.notes.read(ours);
         }
-        let holder = self.holder(ours, !others.is_empty());
-        self.notes
-            .noted
-            .send_if_modified(|noted| std::mem::replace(&mut noted.holder, holder) != holder);
+        self.notes.held_by(self.holder(ours, !others.is_empty()));
         if step == Step::Ask
             && let Some(read) = ours
         {
@@ -395,11 +363,10 @@ impl Elector {
         let identity = self.candidate.identity.clone();
         self.renewals += 1;
         let (unix, renewal) = (sent.unix, self.renewals);
-        let note = self.note(begins);
+        let note = self.notes.text((!begins).then(|| self.promise.term()));
         let claim = Claim { holder: &identity, contended, unix, renewal, note: &note };
-        let writes = matches!(step, Step::Create | Step::Take | Step::Renew { .. });
-        if writes {
-            self.notes.noted.send_modify(|noted| noted.is_sure = false);
+        if matches!(step, Step::Create | Step::Take | Step::Renew { .. }) {
+            self.notes.writes();
         }
         match (step, ours) {
             (Step::Create, _) => self.client.create(&claim).await?,
@@ -414,7 +381,7 @@ impl Elector {
         if !self.term.holds_lease() && !self.others_are_gone(&dead).await? {
             return Ok(());
         }
-        self.stands(note);
+        self.notes.stands(note);
         let (until, begins) = self.term.wrote(contended, sent.uptime);
         if begins {
             self.promise.begin(until);
@@ -428,21 +395,6 @@ impl Elector {
         }
         self.tell(None);
         Ok(())
-    }
-
-    /// What stands in the Lease while we do not lead. Where it is gone, we knew last what stood there.
-    fn read_note(&self, ours: Option<&Read>) {
-        self.notes.noted.send_if_modified(|noted| {
-            let written = std::mem::take(&mut noted.written);
-            let read = match ours {
-                Some(read) => read.note.clone(),
-                None if !written.is_empty() => written,
-                None => noted.read.clone(),
-            };
-            let changed = read != noted.read;
-            noted.read = read;
-            changed
-        });
     }
 
     /// Of Leases for another number of shards those that are dead; or in words why we stand by.
@@ -565,7 +517,8 @@ impl Elector {
         if self.term.holds_lease()
             && let Ok(leases) = self.client.list().await
         {
-            self.give_back(&leases, Some(&self.note(false))).await;
+            let note = self.notes.text(Some(self.promise.term()));
+            self.give_back(&leases, Some(&note)).await;
         }
     }
 

@@ -2,6 +2,7 @@
 //! what it is asked.
 
 use super::*;
+use crate::mirror::{Note, Noted};
 use http::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
