@@ -36,11 +36,6 @@ pub struct Report {
     pub refused: Option<String>,
 }
 
-/// Reads the page and answers with the report in words, or with `line:column: reason`.
-pub fn check(input: &[u8], format: Format) -> Result<String, String> {
-    report(input, format).map(|report| report.to_string())
-}
-
 /// Reads the page and answers with what stands on it, or with `line:column: reason`.
 pub fn report(input: &[u8], format: Format) -> Result<Report, String> {
     match format {
@@ -152,6 +147,11 @@ fn family<'a>(families: &HashMap<&'a str, Kind>, sample: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The report in words, or the refusal.
+    fn check(input: &[u8], format: Format) -> Result<String, String> {
+        report(input, format).map(|report| report.to_string())
+    }
 
     #[test]
     fn a_text_page_is_counted_by_family_and_type() {

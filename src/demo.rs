@@ -73,8 +73,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     logging::start(config::LogLevel::Warn, log.format);
     let mut events = fleet.events();
     let since = clock::Clock::start().now().unix;
-    // `--scrape.stale-after` intervals.
-    let stale = settings.interval.as_secs_f64() * 3.0;
+    let stale = settings.interval.as_secs_f64() * f64::from(config.service.store.stale_after);
     let service = Service::bind(config)?;
     let address = service.address();
     say.line(&format!(

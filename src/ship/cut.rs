@@ -53,24 +53,24 @@ impl Cutter {
     /// Ends the interval before the one that `view` was taken in. `None` where that one has been ended
     /// already: the clock went back, or it is too early; what was gained then goes with the next one.
     pub(super) fn cut(&mut self, view: View) -> Option<Cut> {
-        let answered = |start: i64, at: Option<f64>| at.is_some_and(|at| at >= start as f64);
-        let nodes = |view: &View, start| {
-            view.nodes.iter().any(|n| n.page.is_some() && answered(start, n.last_success))
-        };
-        self.end(view, nodes)
+        let start = self.ended(view.taken.unix)?;
+        let answered = |at: Option<f64>| at.is_some_and(|at| at >= start as f64);
+        let covered = view.nodes.iter().any(|n| n.page.is_some() && answered(n.last_success));
+        Some(self.end(start, view, covered))
     }
 
-    /// What is not covered keeps its gains for the next one that is.
-    fn end(&mut self, view: View, covered: impl Fn(&View, i64) -> bool) -> Option<Cut> {
-        let end = (view.taken.unix / self.length as f64).floor() as i64 * self.length;
+    /// The start of the interval before the one under way, if it has not been ended yet.
+    fn ended(&self, unix: f64) -> Option<i64> {
+        let end = (unix / self.length as f64).floor() as i64 * self.length;
         let start = end - self.length;
-        if start <= self.last {
-            return None;
-        }
+        (start > self.last).then_some(start)
+    }
+
+    /// What is not covered leaves its gains to the next one that is.
+    fn end(&mut self, start: i64, view: View, covered: bool) -> Cut {
         self.last = start;
-        let covered = covered(&view, start);
         if !covered {
-            return Some(Cut { start, view, covered });
+            return Cut { start, view, covered };
         }
         let before = std::mem::replace(&mut self.gained, view.gained.clone());
         let since = |(slot, now): (usize, &Total)| match before.get(slot) {
@@ -79,7 +79,7 @@ impl Cutter {
             None => *now,
         };
         let counters = view.gained.iter().enumerate().map(since).collect();
-        Some(Cut { start, view: View { counters, ..view }, covered })
+        Cut { start, view: View { counters, ..view }, covered }
     }
 }
 
@@ -95,7 +95,8 @@ mod tests {
     }
 
     fn cut(cutter: &mut Cutter, unix: f64, gained: f64) -> Option<(i64, f64)> {
-        let cut = cutter.end(view(unix, gained), |_, _| true)?;
+        let start = cutter.ended(unix)?;
+        let cut = cutter.end(start, view(unix, gained), true);
         Some((cut.start, cut.view.counters[0].value()))
     }
 

@@ -14,7 +14,11 @@ use serde_json::json;
 use tokio::sync::watch;
 
 /// Intervals after which a first round is not waited for any more.
-const SILENT: u32 = 2;
+const PATIENCE: u32 = 2;
+
+/// Why there is nothing to say of an interval.
+const SILENT: &str =
+    "no node answered in a whole interval, so nothing would be sent: the log says why";
 
 /// Says of one interval after another what it would send.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ pub async fn interval(
     mut ready: watch::Receiver<bool>,
 ) -> Option<Result<String, String>> {
     // As long as two intervals: whoever reads its configuration wrongly is to hear of it.
-    match tokio::time::timeout(plan.interval * SILENT, ready.wait_for(|ready| *ready)).await {
+    match tokio::time::timeout(plan.interval * PATIENCE, ready.wait_for(|ready| *ready)).await {
         Ok(ready) => drop(ready.ok()?),
         Err(_) => {
             let words = "discovery or the first round is not complete: the log says why";
@@ -83,21 +87,12 @@ pub async fn interval(
     }
     let mut preview = Preview::new(plan);
     // The first one began before we did.
-    let mut begun = 0u32;
+    let mut is_whole = false;
     loop {
         let next = cutting::next(&mut preview.cutter, store, clock, plan.is_shard).await;
         let Some(cut) = next else { continue };
-        begun += 1;
-        if begun == 1 {
-            continue;
-        }
-        if cut.covered {
-            return Some(Ok(preview.text(&cut)));
-        }
-        {
-            let words =
-                "no node answered in a whole interval, so nothing would be sent: the log says why";
-            return Some(Err(words.to_owned()));
+        if std::mem::replace(&mut is_whole, true) {
+            return Some(if cut.covered { Ok(preview.text(&cut)) } else { Err(SILENT.to_owned()) });
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vpc_cni_exporter::check::{Format, check};
+use vpc_cni_exporter::check::{Format, report};
 
 /// The folder of a larger set, or one that holds it as `openmetrics`.
 const LARGER_SET: &str = "VPCCNI_CONFORMANCE";
@@ -53,7 +53,7 @@ fn judge(folder: &Path) -> usize {
 fn misjudged(case: &Path) -> Option<String> {
     let name = case.file_name().unwrap().to_string_lossy().into_owned();
     let page = fs::read(case.join("metrics")).unwrap();
-    match check(&page, Format::OpenMetrics) {
+    match report(&page, Format::OpenMetrics) {
         Ok(_) if name.starts_with("bad_") => Some(format!("{name}: accepted")),
         Err(reason) if !name.starts_with("bad_") => Some(format!("{name}: refused, {reason}")),
         _ => None,
