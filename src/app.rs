@@ -3,7 +3,7 @@
 //!
 //! Threads: the runtime of the caller serves and discovers; `scrape` has a thread with a runtime of its
 //! own; `publish` has a thread that makes views and bodies. A stage that ends unexpectedly ends the
-//! service, so that an orchestrator restarts it.
+//! service, so that an orchestrator restarts it; the mirror begins anew.
 
 use crate::clock::Clock;
 use crate::config::Config;

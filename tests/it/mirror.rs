@@ -1,9 +1,10 @@
 //! The mirror without AWS: what would be sent, and the demo's events. Comes in: flags and variables. Goes out:
 //! what stands on standard output. Never: a request to AWS, or to the port of a service that runs.
 
-use crate::support::{Child, PageServer, program, run, until};
+use crate::support::{Child, HANG, PageServer, program, run, until};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 
 const PAGE: &str = "awscni_assigned_ip_addresses 3\nawscni_ip_max 10\nawscni_add_ip_req_count 5\n";
@@ -42,6 +43,32 @@ fn a_dry_run_says_what_an_interval_would_send_what_it_costs_and_ends() {
         |event: &Value| event["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len();
     let billed: usize = data + events.map(metrics).sum::<usize>();
     assert!(told.starts_with(&format!("{billed} metrics billed")), "{billed}: {told}");
+}
+
+#[test]
+fn the_agent_gets_one_event_a_line_interval_after_interval() {
+    let node = PageServer::start(PAGE);
+    let agent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = program();
+    command.args(["--scrape.interval=300ms", "--mirror.interval=1s", "--cluster.name=blue"]);
+    command.args(["--discover.targets", &node.address.to_string()]);
+    command.arg("--web.listen-address=127.0.0.1:0");
+    command.arg(format!("--mirror.to=emf+tcp://{}", agent.local_addr().unwrap()));
+    let service = Child::start(command);
+    agent.set_nonblocking(true).unwrap();
+    let (stream, _) = until("a connection", || agent.accept().ok());
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
+    let mut times = BTreeSet::new();
+    for line in BufReader::new(stream).lines() {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(event["ClusterName"], "blue", "{event}");
+        times.insert(event["_aws"]["Timestamp"].as_i64().unwrap());
+        if times.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(times.len(), 3, "{}", service.so_far());
 }
 
 #[test]
