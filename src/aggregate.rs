@@ -164,25 +164,38 @@ fn of_nodes(view: &View) -> Vec<Figure> {
     let expected = view.nodes.iter().filter(|node| node.target.expected).count() as u64;
     let states = NodeState::ALL.map(|s| (s.as_str().to_owned(), view.count(s) as u64)).to_vec();
     let addresses: Vec<(f64, f64)> = view.nodes.iter().filter_map(ipv4_addresses).collect();
+    let usable = ["ipv4", "ipv6"].map(|family| {
+        let nodes = view.nodes.iter().filter(|node| node.ipv6 == (family == "ipv6"));
+        let sum: Total = nodes.filter_map(NodeView::usable).filter(|n| Total::takes(*n)).collect();
+        let labels = vec![("ip_family", family.to_owned())];
+        Sample { suffix: "", labels, value: Value::Total(sum, 1.0) }
+    });
+    let config = view.daemonsets.iter().map(|set| {
+        let mut labels = vec![("daemonset", set.name.to_string())];
+        labels.extend(set.settings.iter().map(|(label, value)| (*label, value.to_string())));
+        Sample { suffix: "", labels, value: Value::Count(1) }
+    });
     let blocked = Growth::ALL.map(|reason| {
         let nodes = view.nodes.iter().filter(|node| node.growth == Some(reason));
         (reason.as_str().to_owned(), nodes.count() as u64)
     });
     let mut figures = vec![
+        figure("vpccni_cluster_ip_addresses_usable", usable.to_vec()),
         figure("vpccni_cluster_nodes", by("state", states)),
         figure("vpccni_cluster_nodes_growth_blocked", by("reason", blocked.to_vec())),
         figure("vpccni_cluster_nodes_expected", plain(Value::Count(expected))),
         figure("vpccni_cluster_nodes_by_cni_version", by("version", versions(view))),
         figure("vpccni_cluster_node_ip_utilization", utilization(&addresses)),
+        figure("vpccni_daemonset_config_info", config.collect()),
     ];
     // A shard's ratio says nothing of the cluster, and ratios do not add up.
     if view.is_shard {
         return figures.into_iter().flatten().collect();
     }
     let assigned: Total = addresses.iter().map(|(assigned, _)| *assigned).collect();
-    let max: Total = addresses.iter().map(|(_, max)| *max).collect();
-    if max.value() > 0.0 {
-        let ratio = Value::Float(assigned.value() / max.value());
+    let usable: Total = addresses.iter().map(|(_, usable)| *usable).collect();
+    if usable.value() > 0.0 {
+        let ratio = Value::Float(assigned.value() / usable.value());
         figures.push(figure("vpccni_cluster_ip_utilization_ratio", plain(ratio)));
     }
     figures.into_iter().flatten().collect()
@@ -193,15 +206,15 @@ fn figure(name: &str, samples: Vec<Sample>) -> Option<Figure> {
     Some(Figure { name: entry.name, kind: entry.kind, help: entry.help, samples })
 }
 
-/// Assigned and max of an IPv4 node that serves both and can have addresses at all.
+/// Addresses assigned and usable on an IPv4 node that serves both and can use any at all.
 pub(crate) fn ipv4_addresses(node: &NodeView) -> Option<(f64, f64)> {
-    let (assigned, max) = (node.assigned()?, node.max()?);
-    (!node.ipv6 && Total::takes(assigned) && Total::takes(max) && max > 0.0)
-        .then_some((assigned, max))
+    let (assigned, usable) = (node.assigned()?, node.usable()?);
+    (!node.ipv6 && Total::takes(assigned) && Total::takes(usable) && usable > 0.0)
+        .then_some((assigned, usable))
 }
 
 fn utilization(addresses: &[(f64, f64)]) -> Vec<Sample> {
-    let ratios: Vec<f64> = addresses.iter().map(|(assigned, max)| assigned / max).collect();
+    let ratios: Vec<f64> = addresses.iter().map(|(assigned, usable)| assigned / usable).collect();
     let bucket = |le: String, count: usize| Sample {
         suffix: "_bucket",
         labels: vec![("le", le)],

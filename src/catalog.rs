@@ -12,7 +12,7 @@ pub mod published;
 pub mod reference;
 pub mod table;
 
-pub use published::PUBLISHED;
+pub use published::{PUBLISHED, SETTINGS};
 pub use table::FAMILIES;
 
 /// Bounds of client_golang's default buckets, in seconds; `+Inf` is implied.

@@ -7,7 +7,7 @@
 //! the newest. *Stopping*: on cancel.
 
 use crate::clock::Clock;
-use crate::model::{NodeName, Route, Source, Target, Targets, host_port};
+use crate::model::{DaemonSet, NodeName, Route, Source, Target, Targets, host_port};
 use crate::observe::Observe;
 use crate::units;
 use clap::{Args, ValueEnum};
@@ -21,11 +21,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod cluster;
+mod daemonset;
 pub mod file;
 mod files;
 mod guarded;
 mod index;
 mod kubernetes;
+mod limits;
 mod merge;
 mod nodes;
 mod notice;
@@ -86,6 +88,11 @@ pub struct Settings {
     #[arg(long = "discover.route", env = "VPCCNI_DISCOVER_ROUTE", value_name = "ROUTE", value_enum,
           default_value_t = Route::Direct)]
     pub route: Route,
+    /// Pods of each node that use the host's network, and so no pod address: they fill the kubelet's pod
+    /// limit all the same. 2 is what EKS counts for its own limits: aws-node and kube-proxy
+    #[arg(long = "discover.host-network-pods", env = "VPCCNI_DISCOVER_HOST_NETWORK_PODS",
+          default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub host_network_pods: u32,
     /// Port of targets that name none; pods name it by their container port metrics
     #[arg(long = "discover.port", env = "VPCCNI_DISCOVER_PORT", default_value_t = 61678,
           value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -119,6 +126,7 @@ impl Settings {
             port: self.port,
             path: self.path.as_str().into(),
             shard,
+            host_network_pods: self.host_network_pods,
         }
     }
 }
@@ -154,6 +162,8 @@ pub struct Defaults {
     pub port: u16,
     /// `--discover.path`
     pub path: String,
+    /// `--discover.host-network-pods`
+    pub host_network_pods: u32,
 }
 
 /// Reads `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address.
@@ -243,6 +253,7 @@ struct Found {
     unread: Vec<String>,
     note: Option<String>,
     cluster: Option<Arc<str>>,
+    daemonsets: Arc<[DaemonSet]>,
 }
 
 /// Publishes the targets until it is cancelled. `fixed` are [`static_targets`]; `cluster` is the API
@@ -290,6 +301,7 @@ pub async fn run(
             unread,
             note: from_cluster.note.clone(),
             cluster: from_cluster.cluster.clone(),
+            daemonsets: Arc::clone(&from_cluster.daemonsets),
         };
         targets.send_if_modified(|current| {
             let changed = **current != next;
@@ -312,7 +324,11 @@ pub async fn run(
 
 /// Reads the files at the start, when they change, and on the interval.
 async fn read_files(settings: &Settings, found: watch::Sender<Arc<Found>>, observe: &Arc<Observe>) {
-    let defaults = Defaults { port: settings.port, path: settings.path.clone() };
+    let defaults = Defaults {
+        port: settings.port,
+        path: settings.path.clone(),
+        host_network_pods: settings.host_network_pods,
+    };
     let patterns: Arc<[String]> = settings.files.as_slice().into();
     if patterns.is_empty() {
         return found.closed().await;

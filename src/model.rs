@@ -93,6 +93,9 @@ pub struct Target {
     pub idle: Option<Idle>,
     /// Whether an aws-node pod belongs there: not on Fargate, hybrid, Auto Mode and Windows nodes.
     pub expected: bool,
+    /// Pods with an address of their own that the kubelet's pod limit leaves room for, where the limit
+    /// is known.
+    pub pod_limit: Option<u32>,
 }
 
 /// The pod behind an address: another pod is another process (truth rule 3).
@@ -188,6 +191,7 @@ impl Target {
             route: Route::Direct,
             idle: None,
             expected: true,
+            pod_limit: None,
         }
     }
 
@@ -229,6 +233,18 @@ pub struct Targets {
     pub note: Option<String>,
     /// The cluster's name, where labels of Nodes tell it and agree.
     pub cluster: Option<Arc<str>>,
+    /// aws-node's, sorted by name; more than one where the selector finds more.
+    pub daemonsets: Arc<[DaemonSet]>,
+}
+
+/// A DaemonSet of aws-node, as far as it tells how ipamd is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonSet {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Labels of `vpccni_daemonset_config_info`, in the order of the catalogue; what is not set is not
+    /// there.
+    pub settings: Arc<[(&'static str, Arc<str>)]>,
 }
 
 /// How a scrape ended. The closed set behind the label `outcome`.
@@ -292,6 +308,39 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What a failed scrape says, and what an operator can do; empty for a good one.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Outcome::Ok => "",
+            Outcome::Timeout => {
+                "no whole answer in time: does the nodes' security group allow TCP 61678 from node to node? does aws-node hang?"
+            }
+            Outcome::Refused => {
+                "nothing listens there: aws-node restarts, or its DISABLE_METRICS is true"
+            }
+            Outcome::Unreachable => {
+                "no way to the node: it may have gone, or a route or network ACL is missing"
+            }
+            Outcome::HttpStatus => "the answer is an error: see aws-node's log, or --discover.path",
+            Outcome::Truncated => {
+                "the answer breaks off: see aws-node's log, and whatever stands between"
+            }
+            Outcome::Encoding => {
+                "the answer is not one that ipamd gives: does something else listen there? see --discover.port"
+            }
+            Outcome::TooLarge => "the page is larger than --scrape.max-body",
+            Outcome::Parse => {
+                "the answer is not a page of Prometheus: does something else listen there? see --discover.port"
+            }
+            Outcome::Limit => "the page is over --scrape.max-samples or --scrape.max-label-length",
+            Outcome::Overrun => {
+                "the scrape before was still under way: see --scrape.concurrency and --scrape.timeout"
+            }
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -314,6 +363,8 @@ pub fn short(reason: &str) -> Cow<'_, str> {
 /// Why a node gets no more pod addresses. The closed set behind the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Growth {
+    /// The kubelet takes no more pods.
+    MaxPods,
     /// Its instance can have no more.
     Ceiling,
     /// The subnet has no free addresses.
@@ -330,7 +381,8 @@ pub enum Growth {
 
 impl Growth {
     /// Every reason, in the order in which they explain.
-    pub const ALL: [Growth; 6] = [
+    pub const ALL: [Growth; 7] = [
+        Growth::MaxPods,
         Growth::Ceiling,
         Growth::Subnet,
         Growth::Denied,
@@ -342,6 +394,7 @@ impl Growth {
     /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {
+            Growth::MaxPods => "max_pods",
             Growth::Ceiling => "ceiling",
             Growth::Subnet => "subnet",
             Growth::Denied => "denied",
@@ -354,6 +407,9 @@ impl Growth {
     /// What an operator can do.
     pub fn advice(self) -> &'static str {
         match self {
+            Growth::MaxPods => {
+                "the kubelet takes no more pods, whatever addresses are left: add nodes, or raise maxPods"
+            }
             Growth::Ceiling => {
                 "the instance has as many addresses as it can: add nodes, take a larger type, or turn prefix delegation on"
             }

@@ -142,7 +142,7 @@ enum Shows<'v> {
     /// The sum of its rows, without their labels.
     Total(FamilyId),
     /// What we know of a node ourselves; nothing before there is something to know.
-    Scrape(OfScrape),
+    Node(OfNode),
     /// Why it gets no more addresses, where it does not.
     Growth,
     /// The labels of the target.
@@ -150,10 +150,11 @@ enum Shows<'v> {
 }
 
 /// A figure of our own about a node.
-type OfScrape = fn(&NodeView) -> Option<f64>;
+type OfNode = fn(&NodeView) -> Option<f64>;
 
 /// What we know of each node ourselves.
-const OF_SCRAPES: [(&str, OfScrape); 4] = [
+const OF_NODES: [(&str, OfNode); 5] = [
+    ("vpccni_node_ip_addresses_usable", NodeView::usable),
     ("vpccni_node_scrape_duration_seconds", |n| n.last_outcome.map(|_| n.last_seconds)),
     ("vpccni_node_scrape_last_success_timestamp_seconds", |n| n.last_success),
     ("vpccni_node_scrape_samples", |n| n.last_success.map(|_| n.samples as f64)),
@@ -192,9 +193,7 @@ fn node_families<'v>(view: &'v View, detail: &Detail) -> Vec<NodeFamily<'v>> {
         }
     }
     let own = [("vpccni_node_growth_blocked", Shows::Growth), ("vpccni_node_info", Shows::Info)];
-    for (name, shows) in
-        own.into_iter().chain(OF_SCRAPES.map(|(name, of)| (name, Shows::Scrape(of))))
-    {
+    for (name, shows) in own.into_iter().chain(OF_NODES.map(|(name, of)| (name, Shows::Node(of)))) {
         if let Some(entry) = catalog::published(name).filter(|_| detail.shows(name, true)) {
             list.push(NodeFamily { name, kind: entry.kind, help: entry.help, shows });
         }
@@ -236,7 +235,7 @@ impl NodeFamily<'_> {
                 alone("", &mut |out: &mut Vec<u8>| totals(*id, self.name, nodes, out), out);
             }
             // Ours are all gauges.
-            Shows::Scrape(_) | Shows::Growth | Shows::Info => {}
+            Shows::Node(_) | Shows::Growth | Shows::Info => {}
         }
     }
 
@@ -254,7 +253,7 @@ impl NodeFamily<'_> {
             Shows::Rows(parts) => rows(view, self.name, parts, narrow, None, nodes, out),
             _ if !whole => {}
             Shows::Total(id) => totals(*id, self.name, nodes, out),
-            Shows::Scrape(value) => of_scrapes(*value, self.name, nodes, out),
+            Shows::Node(value) => of_nodes(*value, self.name, nodes, out),
             Shows::Growth => growth(self.name, nodes, out),
             Shows::Info => info(self.name, detail, nodes, out),
         }
@@ -332,7 +331,7 @@ fn totals(id: FamilyId, name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>) {
     }
 }
 
-fn of_scrapes(value: OfScrape, name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>) {
+fn of_nodes(value: OfNode, name: &str, nodes: &[Row<'_>], out: &mut Vec<u8>) {
     for row in nodes {
         if let Some(value) = value(row.node) {
             row.begin(name, out);

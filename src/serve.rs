@@ -1,15 +1,15 @@
 //! The HTTP side: published views in, answers out. Comes in: connections, and what the app tells
 //! about rounds and views. Goes out: `/metrics` from bodies that were made beforehand, probes from
-//! atomics, status as JSON, a landing page. Never: a scrape, a wait for one, a lock that another
-//! client holds, a body built while its client waits (a narrowed request apart).
+//! atomics, status as JSON and as pages for people. Never: a scrape, a wait for one, a lock that another
+//! client holds, a body built while its client waits (narrowed requests and pages apart).
 //!
 //! # Flow
 //! The publisher calls [`Shared::publish`]; requests take whatever is published at that moment.
 //!
 //! # When it cannot keep up
 //! Connections are capped; at the cap the longest idle one makes room, and if all are answering the
-//! new one gets 503 ([`listener`]). Narrowed requests render two at a time behind a short queue;
-//! over it they get 503 ([`exposition`]). A client that stalls loses its connection ([`guard`]).
+//! new one gets 503 ([`listener`]). Narrowed requests and pages render two at a time behind a short
+//! queue; over it they get 503 ([`exposition`]). A client that stalls loses its connection ([`guard`]).
 //!
 //! # Stopping
 //! The listener closes at once, idle connections with it; answers under way get
@@ -34,8 +34,8 @@ mod api;
 mod bodies;
 mod exposition;
 mod guard;
-mod landing;
 mod listener;
+mod page;
 mod params;
 mod probes;
 mod settings;
@@ -118,8 +118,8 @@ impl Shared {
         if path == self.telemetry_path {
             return Path::Metrics;
         }
-        // Only exact paths are ours, so that the labels of two routes cannot mix.
-        let known = Path::ALL.into_iter().find(|known| known.as_str() == path);
+        // Only what is routed is ours, so that the labels of two routes cannot mix.
+        let known = Path::ALL.into_iter().find(|known| known.is(path));
         known.filter(|known| *known != Path::Metrics).unwrap_or(Path::Other)
     }
 }
@@ -128,7 +128,9 @@ impl Shared {
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(&shared.telemetry_path, get(exposition::metrics))
-        .route(Path::Landing.as_str(), get(landing::page))
+        .route(Path::Cluster.as_str(), get(page::cluster))
+        .route(Path::Node.as_str(), get(page::node))
+        .route(Path::Static.as_str(), get(page::file))
         .route(Path::Status.as_str(), get(api::status))
         .route(Path::Nodes.as_str(), get(api::nodes))
         .route(Path::Healthz.as_str(), get(probes::healthy))

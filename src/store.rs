@@ -10,7 +10,7 @@
 
 use crate::aggregate::delta::{self, Process, Run, Sighting};
 use crate::catalog::{FAMILIES, SLOTS};
-use crate::model::{Moment, NodeName, Outcome, Targets};
+use crate::model::{DaemonSet, Moment, NodeName, Outcome, Targets};
 use crate::observe::Observe;
 use crate::observe::store::PageStored;
 use crate::total::Total;
@@ -139,6 +139,7 @@ struct Inner {
     /// What they were when the cluster's counters last began at zero.
     served_from: Vec<Total>,
     lost_bounds: Vec<u32>,
+    daemonsets: Arc<[DaemonSet]>,
     /// The lines of the page stored last: what a node's first page probably looks like.
     template: Arc<Shape>,
     swept_at: usize,
@@ -228,6 +229,7 @@ impl Store {
             }
         }
         inner.nodes = nodes;
+        inner.daemonsets = Arc::clone(&targets.daemonsets);
         inner.left.forget(inner.nodes.len(), now.uptime);
         inner.generation += 1;
     }
@@ -357,6 +359,7 @@ impl Store {
                 .map(|(now, then)| now.less(then))
                 .collect(),
             gained: inner.gained.clone(),
+            daemonsets: Arc::clone(&inner.daemonsets),
             lost_bounds: inner.lost_bounds.clone(),
         };
         self.observe.interned(

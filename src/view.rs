@@ -3,7 +3,7 @@
 //! unchanging. Never: a lock, a clock, a decision.
 
 use crate::catalog::{Family, Suffix};
-use crate::model::{Growth, Kind, Moment, NodeState, Outcome, Target};
+use crate::model::{DaemonSet, Growth, Kind, Moment, NodeState, Outcome, Target};
 use crate::total::Total;
 use std::ops::Range;
 use std::sync::Arc;
@@ -190,6 +190,8 @@ pub struct View {
     pub counters: Vec<Total>,
     /// The same since this process began to scrape, whoever served meanwhile.
     pub gained: Vec<Total>,
+    /// aws-node's settings, by DaemonSet.
+    pub daemonsets: Arc<[DaemonSet]>,
     /// Per catalogued family: bounds that some contributing histogram lacked (bit i: bound i).
     pub lost_bounds: Vec<u32>,
 }
@@ -223,6 +225,8 @@ pub struct NodeView {
     pub last_success: Option<f64>,
     /// Seconds that the last scrape took.
     pub last_seconds: f64,
+    /// Its last scrapes.
+    pub recent: Recent,
     /// Samples on the last good page, before folding.
     pub samples: usize,
     /// Truth rule 7.
@@ -231,6 +235,37 @@ pub struct NodeView {
     pub growth: Option<Growth>,
     /// The values that stand: present in states up and stale alone.
     pub page: Option<Arc<Page>>,
+}
+
+/// A scrape that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Whole seconds since 1970.
+    pub unix: u32,
+    /// How long it took, in milliseconds; a minute counts as the longest.
+    pub millis: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The last scrapes of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recent([Option<Ended>; Recent::KEPT]);
+
+impl Recent {
+    /// So many are remembered: 64 bytes of each node.
+    pub const KEPT: usize = 8;
+
+    /// One more; the oldest is forgotten.
+    pub fn push(&mut self, ended: Ended) {
+        self.0.rotate_right(1);
+        self.0[0] = Some(ended);
+    }
+
+    /// The newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Ended> {
+        self.0.iter().flatten()
+    }
 }
 
 impl NodeView {
@@ -252,6 +287,14 @@ impl NodeView {
     /// awscni_ip_max, while values stand.
     pub fn max(&self) -> Option<f64> {
         self.page.as_ref().and_then(|page| page.max())
+    }
+
+    /// Pod addresses that the node can put to use at most, while values stand: awscni_ip_max, or what
+    /// the kubelet's pod limit leaves room for where that is known and lower.
+    pub fn usable(&self) -> Option<f64> {
+        let (max, limit) = (self.max()?, self.target.pod_limit.map(f64::from));
+        // A NaN stays one.
+        Some(limit.filter(|limit| *limit < max).unwrap_or(max))
     }
 }
 

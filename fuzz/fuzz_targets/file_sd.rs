@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use vpc_cni_exporter::discover::{Defaults, file};
 
 fuzz_target!(|bytes: &[u8]| {
-    let defaults = Defaults { port: 61678, path: "/metrics".to_owned() };
+    let defaults = Defaults { port: 61678, path: "/metrics".to_owned(), host_network_pods: 2 };
     for name in ["targets.json", "targets.yaml"] {
         for target in file::parse(name, bytes, &defaults).unwrap_or_default().targets {
             assert!(!target.node.is_empty() && !target.host.is_empty() && target.port > 0);

@@ -3,7 +3,8 @@
 //! clock, a guess: where no error tells why, the reason is `unknown`.
 //!
 //! A node counts as blocked while its warm pool is empty for [`EMPTY_FOR`] or requests were refused within
-//! [`RECENT`]. The kubelet's pod limit is not known here, and no reason.
+//! [`RECENT`]; besides while it has as many pods as the kubelet takes, however warm the pool: no pod will
+//! use it.
 
 use crate::catalog::{FAMILIES, SLOTS};
 use crate::model::Growth;
@@ -130,8 +131,17 @@ impl Memory {
         self.empty_since = is_empty.then(|| self.empty_since.unwrap_or(uptime));
     }
 
-    /// Why the node cannot grow, if it cannot, at this uptime. `page` is what stands of it.
-    pub fn blocked(&self, page: &Page, uptime: f64) -> Option<Growth> {
+    /// Why the node cannot grow, if it cannot, at this uptime. `page` is what stands of it, `pod_limit`
+    /// its target's. Where ipamd's ceiling is as low as the pod limit, it is the reason: to raise the
+    /// limit alone would not help.
+    pub fn blocked(&self, page: &Page, pod_limit: Option<u32>, uptime: f64) -> Option<Growth> {
+        let takes_no_more = |limit: f64| {
+            page.assigned().is_some_and(|assigned| assigned.is_finite() && assigned >= limit)
+                && page.max().is_none_or(|max| limit < max || max <= 0.0)
+        };
+        if pod_limit.map(f64::from).is_some_and(takes_no_more) {
+            return Some(Growth::MaxPods);
+        }
         let recently = |sign: Sign| uptime - self.rose[sign as usize] <= RECENT;
         let is_empty = self.empty_since.is_some_and(|since| uptime - since >= EMPTY_FOR);
         if !is_empty && !recently(Sign::Refused) {
@@ -172,7 +182,12 @@ mod tests {
     }
 
     /// The reason at 1,000 s, with an empty pool or not, and codes that rose at these times.
-    fn reason(page: &Page, empty: bool, rose: &[(&str, f64)]) -> Option<Growth> {
+    fn reason(
+        page: &Page,
+        limit: Option<u32>,
+        empty: bool,
+        rose: &[(&str, f64)],
+    ) -> Option<Growth> {
         let mut memory = Memory { empty_since: empty.then_some(900.0), ..Memory::default() };
         for (code, at) in rose {
             let slot = match *code {
@@ -181,7 +196,7 @@ mod tests {
             };
             memory.rose(slot, *at);
         }
-        memory.blocked(page, 1000.0)
+        memory.blocked(page, limit, 1000.0)
     }
 
     #[test]
@@ -208,7 +223,28 @@ mod tests {
             (&room, false, &[("refused", 990.0)], Some(Unknown)),
             (&room, false, &[("refused", 399.0), subnet], None),
         ] {
-            assert_eq!(reason(page, empty, rose), expected, "{empty} {rose:?}");
+            assert_eq!(reason(page, None, empty, rose), expected, "{empty} {rose:?}");
+        }
+    }
+
+    #[test]
+    fn the_kubelets_limit_is_the_reason_where_it_lies_below_the_ceiling() {
+        let (warm, nan) = (page(20.0, 25.0, 30.0), page(f64::NAN, 25.0, 30.0));
+        let full = page(30.0, 30.0, 30.0);
+        let subnet = ("InsufficientFreeAddressesInSubnet", 990.0);
+        for (page, limit, empty, rose, expected) in [
+            (&warm, Some(20), false, &[][..], Some(Growth::MaxPods)),
+            (&warm, Some(19), true, &[subnet], Some(Growth::MaxPods)),
+            (&warm, Some(21), false, &[], None),
+            (&warm, Some(21), true, &[subnet], Some(Growth::Subnet)),
+            (&warm, Some(0), false, &[], Some(Growth::MaxPods)),
+            (&full, Some(30), true, &[], Some(Growth::Ceiling)),
+            (&full, Some(30), false, &[], None),
+            (&full, Some(29), true, &[], Some(Growth::MaxPods)),
+            (&nan, Some(20), false, &[], None),
+        ] {
+            let told = reason(page, limit, empty, rose);
+            assert_eq!(told, expected, "{:?} {limit:?} {empty} {rose:?}", page.values);
         }
     }
 
@@ -226,7 +262,7 @@ mod tests {
             (&page(f64::NAN, 10.0, 30.0), 310.0, None),
         ] {
             memory.saw(page, uptime);
-            assert_eq!(memory.blocked(page, uptime), expected, "at {uptime}");
+            assert_eq!(memory.blocked(page, None, uptime), expected, "at {uptime}");
         }
     }
 

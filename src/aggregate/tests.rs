@@ -1,7 +1,7 @@
 //! The cluster's figures from views made by hand. Rules that need whole pages are in the store's tests.
 
 use super::*;
-use crate::model::{Outcome, Source, Target};
+use crate::model::{DaemonSet, Outcome, Source, Target};
 use crate::view::{Layout, Page, Roles};
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ fn node(name: &str, page: Option<[f64; 3]>, version: Option<&str>) -> NodeView {
         last_scrape: None,
         last_success: None,
         last_seconds: 0.0,
+        recent: Default::default(),
         samples: 0,
         ipv6: false,
         page: page.map(|values| Arc::new(Page { layout: Arc::new(layout), values: values.into() })),
@@ -53,7 +54,7 @@ fn every_child_exists_at_zero_from_the_first_view() {
     let empty = figures(&view(Vec::new()));
     let clusters = FAMILIES.iter().filter(|f| f.cluster.is_some()).count();
     let names: Vec<_> = empty.iter().map(|figure| figure.name).collect();
-    assert_eq!(names.len(), clusters + 5, "{names:?}: all but the ratio, which nobody knows yet");
+    assert_eq!(names.len(), clusters + 7, "{names:?}: all but the ratio, which nobody knows yet");
     assert!(names.windows(2).all(|w| w[0] < w[1]), "sorted by name");
     let zero = |s: &Sample| s.value.as_f64().abs() < f64::MIN_POSITIVE;
     assert!(empty.iter().flat_map(|figure| &figure.samples).all(zero));
@@ -71,6 +72,47 @@ fn the_ratio_is_of_the_sums_and_absent_while_it_has_no_meaning() {
     let two = view(two.into_iter().map(|page| node("n", page, None)).collect());
     let ratio = samples(&two, "vpccni_cluster_ip_utilization_ratio");
     assert_eq!(ratio, [(String::new(), 0.25)]);
+}
+
+/// A node whose kubelet leaves room for so many pods.
+fn limited(mut node: NodeView, pod_limit: u32) -> NodeView {
+    node.target = Arc::new(Target { pod_limit: Some(pod_limit), ..Target::clone(&node.target) });
+    node
+}
+
+#[test]
+fn the_kubelets_limit_counts_where_it_is_known_and_lower() {
+    let page = Some([10.0, 20.0, 40.0]);
+    let mut six = limited(node("six", Some([5.0, 1e15, 1e15]), None), 100);
+    six.ipv6 = true;
+    let nodes = vec![
+        node("unknown", page, None),
+        limited(node("lower", page, None), 20),
+        limited(node("higher", page, None), 50),
+        limited(node("nan", Some([1.0, 1.0, f64::NAN]), None), 5),
+        limited(node("down", None, None), 7),
+        six,
+    ];
+    let view = view(nodes);
+    let usable = samples(&view, "vpccni_cluster_ip_addresses_usable");
+    assert_eq!(
+        usable,
+        [("ip_family=ipv4".to_owned(), 100.0), ("ip_family=ipv6".to_owned(), 100.0)]
+    );
+    assert_eq!(samples(&view, "vpccni_cluster_ip_utilization_ratio"), [(String::new(), 0.3)]);
+    let half = samples(&view, "vpccni_cluster_node_ip_utilization");
+    assert!(half.contains(&("_bucketle=0.5".to_owned(), 3.0)), "{half:?}");
+    assert!(half.contains(&("_bucketle=0.25".to_owned(), 2.0)), "{half:?}");
+}
+
+#[test]
+fn each_daemonset_tells_its_settings() {
+    let settings = [("version", "v1".into()), ("warm_ip_target", "5".into())].into();
+    let set = DaemonSet { name: "aws-node".into(), settings };
+    let view = View { daemonsets: [set].into(), ..view(Vec::new()) };
+    let told = samples(&view, "vpccni_daemonset_config_info");
+    let labels = "daemonset=aws-node,version=v1,warm_ip_target=5";
+    assert_eq!(told, [(labels.to_owned(), 1.0)]);
 }
 
 #[test]

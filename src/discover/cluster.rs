@@ -3,11 +3,13 @@
 //! a guess about a node that no watch has told of.
 
 use super::Found;
+use super::daemonset::Set;
 use super::index::Index;
+use super::limits::Limits;
 use super::nodes::{self, Kind};
 use super::pods;
 use super::shard::Shard;
-use crate::model::{Idle, NodeName, Route, Source, Target, TargetLabels};
+use crate::model::{DaemonSet, Idle, NodeName, Route, Source, Target, TargetLabels};
 use crate::observe::kubernetes::{Resource, Trouble};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct Scope {
     pub path: Arc<str>,
     /// The nodes that are ours.
     pub shard: Shard,
+    /// Pods of each node that have no address of their own.
+    pub host_network_pods: u32,
 }
 
 /// All that is known.
@@ -40,8 +44,9 @@ pub(super) struct Cluster<'w> {
     pub(super) pods_trouble: Option<(Trouble, &'w str)>,
     pub(super) nodes: &'w Index<nodes::Known>,
     pub(super) nodes_trouble: Option<(Trouble, &'w str)>,
-    /// Pods that each DaemonSet should have.
-    pub(super) sets: &'w Index<i32>,
+    /// What the kubelets take.
+    pub(super) limits: &'w Limits,
+    pub(super) sets: &'w Index<Set>,
     pub(super) sets_trouble: Option<(Trouble, &'w str)>,
 }
 
@@ -49,7 +54,7 @@ impl Cluster<'_> {
     /// Pods that the DaemonSets should have, over all shards; `None` where there is none, or it is not
     /// known.
     pub(super) fn desired(&self) -> Option<i64> {
-        let desired = self.sets.iter().map(|(_, desired)| i64::from(*desired));
+        let desired = self.sets.iter().map(|(_, set)| i64::from(set.desired));
         (self.sets.len() > 0).then(|| desired.sum())
     }
 
@@ -79,7 +84,7 @@ impl Cluster<'_> {
             notes.extend(self.nothing_found(scope, &targets));
         }
         let note = (!notes.is_empty()).then(|| notes.join("; "));
-        Found { targets, losers, unread, note, cluster: self.name() }
+        Found { targets, losers, unread, note, cluster: self.name(), daemonsets: self.daemonsets() }
     }
 
     /// In the order of the nodes' names, each name and each address once. Besides, how many pods lost.
@@ -92,6 +97,7 @@ impl Cluster<'_> {
         let labels =
             |node: &str| nodes.get(node).map_or_else(TargetLabels::default, |n| n.labels.clone());
         let expected = |node: &str| nodes.get(node).is_none_or(|n| n.kind == Kind::Linux);
+        let pod_limit = |node: &str| self.limits.of(node, scope.host_network_pods);
         let mut targets = Vec::with_capacity(chosen.len());
         // Those of other shards as well: an address may have moved to or from one of theirs.
         for (name, pod, newer) in pods::by_address(chosen.values().copied()) {
@@ -119,19 +125,36 @@ impl Cluster<'_> {
                 },
                 (Err(reason), _) => idle(Arc::clone(reason)),
             };
-            targets.push(Target { labels: labels(&node), expected: expected(&node), ..target });
+            targets.push(Target {
+                labels: labels(&node),
+                expected: expected(&node),
+                pod_limit: pod_limit(&node),
+                ..target
+            });
         }
         let missing = nodes
             .iter()
             .filter(|(name, node)| node.kind == Kind::Linux && !chosen.contains_key(*name))
             .map(|(name, node)| Target {
                 labels: node.labels.clone(),
+                pod_limit: pod_limit(name),
                 ..Target::idle((*name).into(), Source::Kubernetes, Idle::Missing)
             });
         targets.extend(missing);
         // The same list is the same text: it is compared with the one before.
         targets.sort_unstable_by(|a, b| a.node.cmp(&b.node));
         (targets, losers)
+    }
+
+    /// By name.
+    fn daemonsets(&self) -> Arc<[DaemonSet]> {
+        let set = |(name, set): (&str, &Set)| DaemonSet {
+            name: name.into(),
+            settings: Arc::clone(&set.settings),
+        };
+        let mut sets: Vec<DaemonSet> = self.sets.iter().map(set).collect();
+        sets.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        sets.into()
     }
 
     /// The name on which all nodes agree that tell one.

@@ -10,7 +10,8 @@ use serde_json::json;
 struct Known {
     pods: Index<pods::Known>,
     nodes: Index<nodes::Known>,
-    sets: Index<i32>,
+    sets: Index<Set>,
+    limits: Limits,
 }
 
 type Object = Guarded<Pod>;
@@ -55,7 +56,10 @@ fn known(nodes: &[(&str, &str)], pods: &[(&str, &str)]) -> Known {
     Known {
         pods: index(pods.iter().enumerate().map(pod).collect(), |pod| pod.keep(61678)),
         nodes: of_nodes,
-        sets: index(vec![named("aws-node")], |_| Some(2)),
+        sets: index(vec![named("aws-node")], |_| {
+            Some(Set { desired: 2, settings: [("version", "v1.20.4".into())].into() })
+        }),
+        limits: Limits::default(),
     }
 }
 
@@ -66,6 +70,7 @@ impl Known {
             pods_trouble: None,
             nodes: &self.nodes,
             nodes_trouble: None,
+            limits: &self.limits,
             sets: &self.sets,
             sets_trouble: None,
         }
@@ -82,6 +87,7 @@ pub(in crate::discover) fn scope() -> Scope {
         port: 61678,
         path: "/metrics".into(),
         shard: Shard::default(),
+        host_network_pods: 2,
     }
 }
 
@@ -234,13 +240,25 @@ fn a_cluster_of_auto_mode_alone_has_nothing_to_scrape_and_says_so() {
 #[test]
 fn where_aws_node_is_not_found_at_all_the_flags_are_named() {
     let known = known(&[("a", "")], &[]);
-    let none = Cluster { sets: &index(Vec::new(), |_| Some(0)), ..known.cluster() };
+    let none = Cluster { sets: &index(Vec::new(), |_| None), ..known.cluster() };
     let note = none.found(&scope()).note.unwrap();
     assert!(
         note.contains("--discover.selector") && note.contains("namespace kube-system"),
         "{note}"
     );
     assert_eq!(known.cluster().found(&scope()).note, None, "a DaemonSet that is not there yet");
+}
+
+#[test]
+fn what_the_kubelet_takes_is_told_of_nodes_with_a_pod_and_the_settings_of_each_daemonset() {
+    let mut known = known(&[("a", ""), ("b", "")], &[("a", "Running"), ("b", "Running")]);
+    known.limits = Limits::known(&[("a", 110)]);
+    let found = known.cluster().found(&scope());
+    let limits: Vec<Option<u32>> = found.targets.iter().map(|target| target.pod_limit).collect();
+    assert_eq!(limits, [Some(108), None]);
+    let sets: Vec<&str> = found.daemonsets.iter().map(|set| &*set.name).collect();
+    assert_eq!(sets, ["aws-node"]);
+    assert_eq!(*found.daemonsets[0].settings, [("version", Arc::from("v1.20.4"))]);
 }
 
 #[test]

@@ -73,6 +73,9 @@ struct Group {
 /// Labels that belong to the scraper of our page (DESIGN §5): a node does not have them.
 const RESERVED: [&str; 5] = ["cluster", "instance", "job", "namespace", "pod"];
 
+/// The label that tells how many pods the node's kubelet takes, as its Node object does where there is one.
+pub const ALLOCATABLE_PODS: &str = "__allocatable_pods__";
+
 /// YAML nodes that a file may have: 100,000 targets in a group each, with a dozen labels. Aliases are
 /// counted where they are used, so that few bytes do not become many.
 const MAX_YAML_NODES: usize = 4_000_000;
@@ -117,6 +120,7 @@ pub fn parse(name: &str, content: &[u8], defaults: &Defaults) -> Result<Parsed, 
         .zip(of_targets)
         .map(|((host, port), shared)| Target {
             labels: shared.labels.clone(),
+            pod_limit: shared.pod_limit,
             ..Target::new(
                 shared.node.clone().unwrap_or_else(|| names.name(host, *port)),
                 host.as_str(),
@@ -145,6 +149,7 @@ fn yaml(text: &str) -> Result<Vec<Group>, String> {
 struct Shared {
     node: Option<NodeName>,
     path: Arc<str>,
+    pod_limit: Option<u32>,
     labels: TargetLabels,
     dropped: usize,
 }
@@ -180,6 +185,7 @@ impl Place<'_> {
         let mut shared = Shared {
             node: None,
             path: texts.shared(&defaults.path),
+            pod_limit: None,
             labels: TargetLabels::default(),
             dropped: 0,
         };
@@ -203,6 +209,11 @@ impl Place<'_> {
                     let path = super::path(&value);
                     let path = path.map_err(|_| wrong("a path that begins with / is allowed"))?;
                     shared.path = texts.shared(&path);
+                }
+                ALLOCATABLE_PODS => {
+                    let pods: u32 =
+                        value.parse().map_err(|_| wrong("a whole number is allowed"))?;
+                    shared.pod_limit = Some(pods.saturating_sub(defaults.host_network_pods));
                 }
                 "__scheme__" if value != "http" => {
                     return Err(wrong("ipamd speaks plain HTTP: only http is allowed"));

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn defaults() -> Defaults {
-    Defaults { port: 61678, path: "/metrics".to_owned() }
+    Defaults { port: 61678, path: "/metrics".to_owned(), host_network_pods: 2 }
 }
 
 fn json(content: &str) -> Parsed {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 fn defaults() -> Defaults {
-    Defaults { port: 61678, path: "/metrics".to_owned() }
+    Defaults { port: 61678, path: "/metrics".to_owned(), host_network_pods: 2 }
 }
 
 fn read_once(patterns: &[String]) -> (Reading, Arc<Observe>) {

@@ -1,5 +1,5 @@
 //! The cluster as the API server tells it: aws-node pods, Nodes, the DaemonSet. Comes in: three
-//! watches. Goes out: what they add up to, whenever it changed. Never: an incomplete list passed off as
+//! watches, and now and then a listing of what the kubelets take. Goes out: what they add up to, whenever it changed. Never: an incomplete list passed off as
 //! a whole one, a target lost because the API server does not answer.
 //!
 //! *Flow*: each watch lists page by page, then follows. Changes are put together after a moment, so that
@@ -8,7 +8,9 @@
 
 use super::Found;
 use super::cluster::{Cluster, Scope};
+use super::daemonset;
 use super::guarded::Guarded;
+use super::limits::{self, Limits};
 use super::nodes::Reader;
 use super::pods::{self, Pod};
 use super::spaced::spaced;
@@ -53,13 +55,15 @@ pub(super) async fn watch(
     let begin = move || watcher(api.clone(), of_sets.clone()).boxed();
     let mut sets = Watched::new(Resource::DaemonSets, began, begin);
     // Labels and names are all that is asked for: neither spec nor status.
-    let (of_nodes, began) = spaced(client);
+    let (of_nodes, began) = spaced(client.clone());
     let api: Api<Guarded<PartialObjectMeta<Node>>> = Api::all(of_nodes);
     let begin = move || watcher(api.clone(), all.clone()).boxed();
     let mut nodes = Watched::new(Resource::Nodes, began, begin);
     let mut reader = Reader::new(&scope.labels);
     let (port, shard) = (scope.port, scope.shard);
-    let keep_set = |set: DaemonSet| set.status.map(|status| status.desired_number_scheduled);
+    let (tx, mut of_kubelets) = watch::channel(Arc::new(Limits::default()));
+    let (new_nodes, new) = watch::channel(Vec::new());
+    let mut listing = std::pin::pin!(limits::follow(client, shard, new, tx, &observe));
     let mut due = Some(Instant::now());
     loop {
         let settled = async {
@@ -72,11 +76,15 @@ pub(super) async fn watch(
             biased;
             () = settled => {
                 due = None;
+                let limits = Arc::clone(&of_kubelets.borrow_and_update());
+                let unknown = nodes.index.iter().filter(|(name, _)| !limits.knows(name));
+                new_nodes.send_replace(unknown.map(|(name, _)| name.into()).collect());
                 let cluster = Cluster {
                     pods: &pods.index,
                     pods_trouble: pods.trouble(),
                     nodes: &nodes.index,
                     nodes_trouble: nodes.trouble(),
+                    limits: &limits,
                     sets: &sets.index,
                     sets_trouble: sets.trouble(),
                 };
@@ -105,7 +113,10 @@ pub(super) async fn watch(
                 };
                 nodes.take(next, keep, &namespace, &observe)
             }
-            next = sets.next() => sets.take(next, keep_set, &namespace, &observe),
+            next = sets.next() => sets.take(next, daemonset::keep, &namespace, &observe),
+            changed = of_kubelets.changed(), if scope.nodes => changed.is_ok(),
+            // It does not end by itself.
+            () = &mut listing, if scope.nodes => return,
         };
         if changed && due.is_none() {
             due = Some(Instant::now() + SETTLE);

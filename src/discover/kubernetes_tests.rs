@@ -136,14 +136,18 @@ fn rig(pods: Vec<Answer>) -> Rig {
 /// Pods and nodes are answered from their lists in turn, the last answer to pods being a quiet watch;
 /// DaemonSets are none and stay so, as do nodes once their list has ended.
 fn rig_of(scope: Scope, pods: Vec<Answer>, nodes: Vec<Answer>) -> Rig {
+    rig_with(scope, pods, nodes, Vec::new())
+}
+
+/// Besides, whole Nodes are answered from `kubelets`.
+fn rig_with(scope: Scope, pods: Vec<Answer>, nodes: Vec<Answer>, kubelets: Vec<Answer>) -> Rig {
+    let kubelets = Arc::new(Mutex::new(VecDeque::from(kubelets)));
     let pods = Arc::new(Mutex::new(VecDeque::from(pods)));
     let nodes = Arc::new(Mutex::new(VecDeque::from(nodes)));
     let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
     let log = Arc::clone(&asked);
     let service = tower::service_fn(move |request: Request<Body>| {
         let path = request.uri().path();
-        let resource =
-            ["pods", "nodes", "daemonsets"].into_iter().find(|r| path.ends_with(r)).unwrap();
         let query: BTreeMap<String, String> = request
             .uri()
             .query()
@@ -155,10 +159,17 @@ fn rig_of(scope: Scope, pods: Vec<Answer>, nodes: Vec<Answer>) -> Rig {
         let watch = query.contains_key("watch");
         let accept = request.headers().get("accept").map(|accept| accept.to_str().unwrap());
         let accept = accept.unwrap_or_default().to_owned();
+        let resource = match ["pods", "nodes", "daemonsets"].into_iter().find(|r| path.ends_with(r))
+        {
+            Some("nodes") if !accept.contains("as=PartialObjectMetadata") => "kubelets",
+            Some(resource) => resource,
+            None => "kubelet",
+        };
         log.lock().unwrap().push(Asked { resource, watch, query, accept, at: Instant::now() });
         let scripted = match resource {
             "pods" => Some(pods.lock().unwrap().pop_front().unwrap_or_else(quiet)),
             "nodes" => nodes.lock().unwrap().pop_front(),
+            "kubelets" | "kubelet" => kubelets.lock().unwrap().pop_front(),
             _ => None,
         };
         let nothing = || if watch { quiet() } else { page(Vec::new(), "1", None) };
@@ -479,10 +490,64 @@ async fn a_node_that_cannot_be_read_is_counted_and_the_others_are_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_kubelets_take_is_listed_by_pages_and_asked_of_new_nodes_alone() {
+    let node = |name: &str, pods: Value| {
+        json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "resourceVersion": "5" },
+                "status": { "allocatable": { "pods": pods } } })
+    };
+    let nodes = vec![
+        page(vec![node("a", json!(null)), node("bb", json!(null))], "7", None),
+        events(&[("ADDED", node("ccc", json!(null)))], Some(Step::Hang)),
+    ];
+    let kubelets = vec![
+        page(vec![node("a", json!("110"))], "7", Some("next")),
+        page(vec![node("bb", json!("29"))], "7", None),
+        json_answer(200, node("ccc", json!("17"))),
+        // The next listing fails, and takes nothing away.
+        page(vec![node("a", json!("58"))], "9", Some("next")),
+        refusal(410, "Expired"),
+        page(vec![node("a", json!("58"))], "11", None),
+    ];
+    let mut rig = rig_with(scope(), vec![page(Vec::new(), "7", None)], nodes, kubelets);
+    let limits = |found: &Arc<Found>| -> Vec<Option<u32>> {
+        found.targets.iter().map(|target| target.pod_limit).collect()
+    };
+    rig.when("all limits", |f| limits(f) == [Some(108), Some(27), Some(15)]).await;
+    {
+        let asked = rig.asked.lock().unwrap();
+        let lists: Vec<&Asked> = asked.iter().filter(|a| a.resource == "kubelets").collect();
+        assert_eq!(lists[0].query["limit"], "100");
+        assert_eq!(lists[1].query["continue"], "next");
+        assert_eq!(asked.iter().filter(|a| a.resource == "kubelet").count(), 1);
+    }
+    rig.when("a new limit", |f| limits(f) == [Some(56), None, None]).await;
+    let errors = "vpccni_exporter_kubernetes_watch_errors_total";
+    assert_eq!(rig.metric(errors, &["nodes", "gone"]), 1.0);
+    let asked = rig.asked.lock().unwrap();
+    let begun: Vec<Instant> = asked
+        .iter()
+        .filter(|a| a.resource == "kubelets" && !a.query.contains_key("continue"))
+        .map(|a| a.at)
+        .collect();
+    let gaps = begun.windows(2).map(|two| two[1] - two[0]);
+    assert!(
+        gaps.clone().all(|gap| gap >= Duration::from_secs(30)),
+        "{:?}",
+        gaps.collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_that_are_not_wanted_are_not_asked_for() {
     let off = Scope { nodes: false, ..scope() };
     let mut rig = rig_of(off, vec![page(vec![pod("a", 1)], "7", None)], Vec::new());
     rig.until(&["a"]).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert!(rig.asked.lock().unwrap().iter().all(|asked| asked.resource != "nodes"));
+    assert!(
+        rig.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|asked| ["pods", "daemonsets"].contains(&asked.resource))
+    );
 }

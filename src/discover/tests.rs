@@ -20,6 +20,7 @@ fn settings(targets: &[&str], files: &[String]) -> Settings {
         selector: "k8s-app=aws-node".to_owned(),
         nodes: true,
         route: Route::Direct,
+        host_network_pods: 2,
         targets: targets.iter().map(|&text| text.to_owned()).collect(),
         files: files.to_vec(),
         file_interval: NEVER,

@@ -229,6 +229,24 @@ impl Observe {
         }
     }
 
+    /// What the kubelets take could not be listed; that the right is missing the watch of Nodes says.
+    pub(crate) fn limits_unread(&self, trouble: Trouble, words: &str, known: bool) {
+        let (resource, reason) = (Resource::Nodes.as_str(), trouble.as_str());
+        let metrics = &self.kubernetes;
+        metrics.errors.with_label_values(&[resource, reason]).inc();
+        let limiter = if known { &metrics.still } else { &metrics.news };
+        if trouble != Trouble::Forbidden
+            && let Some(unsaid) = limiter.allow()
+        {
+            warn!(
+                resource,
+                reason,
+                unsaid,
+                "the pod limits of Nodes cannot be listed at present, what is known of them stays: {words}"
+            );
+        }
+    }
+
     /// The API server refuses us the Lease, or does so no more.
     pub(super) fn lease_denied(&self, denied: bool) {
         self.kubernetes.lacking.with_label_values(&[LEASES]).set(denied.into());

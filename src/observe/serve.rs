@@ -16,8 +16,12 @@ use std::time::Duration;
 pub enum Path {
     /// The exposition, wherever `--web.telemetry-path` puts it.
     Metrics,
-    /// The landing page.
-    Landing,
+    /// The status page.
+    Cluster,
+    /// The page of a node.
+    Node,
+    /// What the pages use.
+    Static,
     /// `/api/v1/status`.
     Status,
     /// `/api/v1/nodes`.
@@ -38,9 +42,11 @@ pub enum Path {
 
 impl Path {
     /// Every path.
-    pub const ALL: [Path; 10] = [
+    pub const ALL: [Path; 12] = [
         Path::Metrics,
-        Path::Landing,
+        Path::Cluster,
+        Path::Node,
+        Path::Static,
         Path::Status,
         Path::Nodes,
         Path::Healthz,
@@ -55,7 +61,9 @@ impl Path {
     pub fn as_str(self) -> &'static str {
         match self {
             Path::Metrics => "/metrics",
-            Path::Landing => "/",
+            Path::Cluster => "/",
+            Path::Node => "/node/{name}",
+            Path::Static => "/static/{file}",
             Path::Status => "/api/v1/status",
             Path::Nodes => "/api/v1/nodes",
             Path::Healthz => "/healthz",
@@ -64,6 +72,17 @@ impl Path {
             Path::DashHealthy => "/-/healthy",
             Path::DashReady => "/-/ready",
             Path::Other => "other",
+        }
+    }
+
+    /// Whether a request's path is this one.
+    pub fn is(self, path: &str) -> bool {
+        match self.as_str().split_once('{') {
+            // One more segment, which is not empty.
+            Some((before, _)) => path
+                .strip_prefix(before)
+                .is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
+            None => self.as_str() == path,
         }
     }
 }

@@ -214,6 +214,9 @@ pub struct Node<'a> {
     pub total: Option<f64>,
     /// Addresses that could be attached, while values stand.
     pub max: Option<f64>,
+    /// Addresses that it can put to use, while values stand: the lower of `max` and what the kubelet's pod
+    /// limit leaves room for, where that is known.
+    pub usable: Option<f64>,
     /// Why it gets no more addresses, and what can be done: `null` where it can grow as far as is known.
     pub growth_blocked: Option<&'static str>,
     /// The same in a sentence.
@@ -245,6 +248,7 @@ impl<'a> Node<'a> {
             assigned: view.assigned(),
             total: view.total(),
             max: view.max(),
+            usable: view.usable(),
             growth_blocked: view.growth.map(Growth::as_str),
             growth_advice: view.growth.map(Growth::advice),
             labels: &view.target.labels,
@@ -402,6 +406,7 @@ mod tests {
             last_scrape: Some(1_800_000_000.5),
             last_success: good.then_some(1_800_000_000.5),
             last_seconds: 0.25,
+            recent: Default::default(),
             samples: if good { 77 } else { 0 },
             ipv6: good,
             page: good.then(|| {
@@ -434,7 +439,7 @@ mod tests {
                     "last_outcome": "ok", "reason": "", "last_scrape": 1_800_000_000.5,
                     "last_success": 1_800_000_000.5, "scrape_seconds": 0.25, "samples": 77,
                     "ip_family": "ipv6", "cni_version": "v1.20.0", "assigned": 5.0, "total": 14.0,
-                    "max": 58.0, "growth_blocked": "ceiling", "growth_advice": advice,
+                    "max": 58.0, "usable": 58.0, "growth_blocked": "ceiling", "growth_advice": advice,
                     "labels": {"zone": "us-west-2b"}
                 },
                 {
@@ -442,7 +447,7 @@ mod tests {
                     "state": "failed", "last_outcome": "timeout", "reason": "no answer in 10 s",
                     "last_scrape": 1_800_000_000.5, "last_success": null, "scrape_seconds": 0.25,
                     "samples": 0, "ip_family": "ipv4", "cni_version": null, "assigned": null,
-                    "total": null, "max": null, "growth_blocked": null, "growth_advice": null,
+                    "total": null, "max": null, "usable": null, "growth_blocked": null, "growth_advice": null,
                     "labels": {"zone": "us-west-2b"}
                 }
             ]

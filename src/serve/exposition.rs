@@ -71,7 +71,7 @@ pub(crate) async fn metrics(
             format,
             encoding,
         };
-        match shared.renders.run(job).await {
+        match shared.renders.run(move || job.render()).await {
             Ok(segment) => join(&[&segment], encoding),
             Err(refused) => return refused.into_response(&shared.observe),
         }
@@ -116,8 +116,7 @@ fn rest(observe: &Observe, ask: &Ask, format: Format) -> Vec<u8> {
 }
 
 /// One narrowed request.
-#[derive(Debug)]
-pub(crate) struct Job {
+struct Job {
     ask: Ask,
     data: Option<Arc<Published>>,
     detail: Arc<Detail>,
@@ -152,11 +151,11 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    fn into_response(self, observe: &Observe) -> Response {
+    pub(crate) fn into_response(self, observe: &Observe) -> Response {
         match self {
             Refused::Busy => {
                 observe.render_refused();
-                let told = "too many narrowed requests at once; come again\n";
+                let told = "too many narrowed requests and pages at once; come again\n";
                 let mut response = text(StatusCode::SERVICE_UNAVAILABLE, told);
                 response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
                 response
@@ -166,7 +165,10 @@ impl Refused {
     }
 }
 
-/// Where narrowed requests are rendered.
+/// Makes one body.
+type Work = Box<dyn FnOnce() -> Segment + Send>;
+
+/// Where narrowed requests and pages are rendered.
 #[derive(Debug)]
 pub(crate) struct Renders {
     /// One for each request that renders or waits.
@@ -177,17 +179,21 @@ pub(crate) struct Renders {
 
 impl Renders {
     pub(crate) fn new() -> Renders {
-        Renders::with(Job::render)
-    }
-
-    fn with(work: fn(Job) -> Segment) -> Renders {
         Renders {
             places: Arc::new(Semaphore::new(RENDERS + WAITING)),
-            render: ServiceBuilder::new().concurrency_limit(RENDERS).service(Render { work }),
+            render: ServiceBuilder::new().concurrency_limit(RENDERS).service(Render),
         }
     }
 
-    async fn run(&self, job: Job) -> Result<Segment, Refused> {
+    /// What `work` makes, when its turn has come.
+    ///
+    /// # Errors
+    /// When there are too many, or it panicked.
+    pub(crate) async fn run(
+        &self,
+        work: impl FnOnce() -> Segment + Send + 'static,
+    ) -> Result<Segment, Refused> {
+        let work: Work = Box::new(work);
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(Refused::Busy);
         };
@@ -198,7 +204,7 @@ impl Renders {
         tokio::spawn(async move {
             if let Ok(render) = render.ready().await
                 && !result.is_closed()
-                && let Ok(segment) = render.call(job).await
+                && let Ok(segment) = render.call(work).await
             {
                 // Whoever asked may have left meanwhile.
                 drop(result.send(segment));
@@ -211,11 +217,9 @@ impl Renders {
 
 /// Renders on the threads for blocking work.
 #[derive(Debug, Clone, Copy)]
-struct Render {
-    work: fn(Job) -> Segment,
-}
+struct Render;
 
-impl Service<Job> for Render {
+impl Service<Work> for Render {
     type Response = Segment;
     type Error = tokio::task::JoinError;
     type Future = JoinHandle<Segment>;
@@ -224,16 +228,14 @@ impl Service<Job> for Render {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, job: Job) -> Self::Future {
-        let work = self.work;
-        tokio::task::spawn_blocking(move || work(job))
+    fn call(&mut self, work: Work) -> Self::Future {
+        tokio::task::spawn_blocking(work)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::detail;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::{Condvar, Mutex};
 
@@ -243,39 +245,27 @@ mod tests {
     static OPENED: Condvar = Condvar::new();
 
     /// Runs until the gate opens; fails when more run than may.
-    fn gated(job: Job) -> Segment {
+    fn gated() -> Segment {
         assert!(RUNNING.fetch_add(1, SeqCst) < RENDERS);
         let gate = OPENED.wait_while(OPEN.lock().unwrap(), |open| !*open).unwrap();
         drop(gate);
         RUNNING.fetch_sub(1, SeqCst);
         RAN.fetch_add(1, SeqCst);
-        Segment { len: u64::from(job.ask.own), ..Segment::default() }
-    }
-
-    fn job() -> Job {
-        let ask = Ask { own: true, ..Ask::default() };
-        Job {
-            ask,
-            data: None,
-            detail: Arc::new(Detail::new(detail::Settings::default())),
-            observe: Observe::new(),
-            format: Format::Text004,
-            encoding: Encoding::Identity,
-        }
+        Segment { len: 1, ..Segment::default() }
     }
 
     #[tokio::test]
     async fn two_render_sixteen_wait_the_next_is_refused_and_who_leaves_is_not_rendered_for() {
-        let renders = Arc::new(Renders::with(gated));
+        let renders = Arc::new(Renders::new());
         let ask = || {
             let renders = Arc::clone(&renders);
-            tokio::spawn(async move { renders.run(job()).await.map(|segment| segment.len) })
+            tokio::spawn(async move { renders.run(gated).await.map(|segment| segment.len) })
         };
         let asked: Vec<_> = (0..RENDERS + WAITING).map(|_| ask()).collect();
         while renders.places.available_permits() > 0 || RUNNING.load(SeqCst) < RENDERS {
             tokio::task::yield_now().await;
         }
-        assert_eq!(renders.run(job()).await.map(|s| s.len), Err(Refused::Busy));
+        assert_eq!(renders.run(gated).await.map(|s| s.len), Err(Refused::Busy));
         for waiting in &asked {
             waiting.abort();
         }
@@ -296,8 +286,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_rendering_that_panics_is_an_answer_too() {
-        let renders = Renders::with(|_| panic!("on purpose"));
-        assert_eq!(renders.run(job()).await.map(|s| s.len), Err(Refused::Broken));
+        let renders = Renders::new();
+        assert_eq!(renders.run(|| panic!("on purpose")).await.map(|s| s.len), Err(Refused::Broken));
         assert_eq!(renders.places.available_permits(), RENDERS + WAITING);
     }
 }

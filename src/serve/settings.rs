@@ -145,7 +145,7 @@ impl FromStr for TelemetryPath {
         if text.split('/').any(|segment| segment == "." || segment == "..") {
             return Err("a path has no segments . or ..".to_owned());
         }
-        if text != Path::Metrics.as_str() && Path::ALL.iter().any(|path| path.as_str() == text) {
+        if text != Path::Metrics.as_str() && Path::ALL.into_iter().any(|path| path.is(text)) {
             return Err(format!("{text} is taken by another page"));
         }
         Ok(TelemetryPath(text.to_owned()))

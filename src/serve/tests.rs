@@ -249,6 +249,7 @@ fn view_of(names: &[&str]) -> Arc<View> {
         last_scrape: Some(1.0),
         last_success: None,
         last_seconds: 0.5,
+        recent: Default::default(),
         samples: 0,
         ipv6: false,
         page: None,
@@ -370,7 +371,7 @@ async fn unknown_paths_wrong_methods_and_bodies_have_answers_of_their_own() {
     assert_eq!(lost.status, 404);
     assert_eq!(
         lost.text(),
-        "not found; there are: /cni / /api/v1/status /api/v1/nodes /healthz /livez /readyz \
+        "not found; there are: /cni / /node/{name} /static/{file} /api/v1/status /api/v1/nodes /healthz /livez /readyz \
          /-/healthy /-/ready\n"
     );
     let wrong = site.request("POST", "/cni", "").await;
@@ -457,16 +458,52 @@ async fn the_status_has_its_fields_before_and_after_the_first_view() {
 }
 
 #[tokio::test]
-async fn the_landing_page_loads_nothing_and_tells_the_state() {
+async fn the_pages_take_nothing_from_elsewhere_and_tell_the_state() {
     let site = site(|_| {});
-    let page = site.get("/").await;
-    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(
-        page.header("content-security-policy"),
-        Some("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-    );
-    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    assert!(page.text().contains("<p>Not ready: discovery has not read all"), "{}", page.text());
+    let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+        connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    for (path, status, words) in [
+        ("/", 200, "Not ready: discovery has not read all"),
+        ("/node/a%2Fb", 404, "No node is known yet"),
+    ] {
+        let page = site.get(path).await;
+        assert_eq!(page.status, status);
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(page.header("content-security-policy"), Some(policy));
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+        assert!(page.text().contains(words), "{}", page.text());
+        // Behind a proxy the root is another.
+        assert!(!page.text().contains("=\"/"), "{}", page.text());
+    }
+    site.shared.publish(Published { view: view_of(&["a/b"]), ..Published::default() });
+    let page = site.get("/node/a%2Fb").await;
+    assert!(page.status == 200 && page.text().contains("<h1>a/b</h1>"), "{}", page.text());
+    assert!(site.get("/").await.text().contains("href=\"node/a%2Fb\""));
+    assert_eq!(site.get("/node/a/b").await.status, 404);
+    let zipped = site.request("GET", "/", "Accept-Encoding: gzip\r\n").await;
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    let mut plain = String::new();
+    GzDecoder::new(&zipped.body[..]).read_to_string(&mut plain).unwrap();
+    assert!(plain.starts_with("<!DOCTYPE html>"), "{plain}");
+}
+
+#[tokio::test]
+async fn files_of_the_pages_have_their_types_and_bad_queries_are_named() {
+    let site = site(|_| {});
+    for (file, kind) in [
+        ("status.css", "text/css; charset=utf-8"),
+        ("status.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ] {
+        let answer = site.get(&format!("/static/{file}")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)));
+        assert!(!answer.body.is_empty());
+    }
+    assert_eq!(site.get("/static/other").await.status, 404);
+    let bad = site.get("/?sort=size").await;
+    assert_eq!(bad.status, 400);
+    assert!(bad.text().starts_with("bad sort=\"size\"; allowed: worst, or"), "{}", bad.text());
 }
 
 #[tokio::test]

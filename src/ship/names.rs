@@ -1,7 +1,7 @@
 //! What we send to CloudWatch besides the names of `/metrics` and cni-metrics-helper's, which stand with
 //! their families: a table. Never: a value.
 
-use crate::catalog::{FAMILIES, PUBLISHED, Unit as Base};
+use crate::catalog::{FAMILIES, PUBLISHED, Published, Unit as Base};
 use crate::mirror::Unit;
 use crate::model::Kind;
 use crate::view::NodeView;
@@ -30,14 +30,17 @@ pub(super) const UTILIZATION: &str = "vpccni_cluster_node_ip_utilization";
 /// The one of our node families that may be mirrored.
 pub(super) const NODE_SUCCESS: &str = "vpccni_node_scrape_success";
 
+/// How the name of a family ends that is all labels: its value says nothing.
+pub(super) const INFO: &str = "_info";
+
 /// How many names the helper's are, with those beside them.
 pub(super) fn helper() -> usize {
     FAMILIES.iter().filter(|family| family.cloudwatch.is_some()).count() + PER_NODE.len()
 }
 
 fn percent(node: &NodeView) -> Option<f64> {
-    let (assigned, max) = (node.assigned()?, node.max()?);
-    (max > 0.0).then(|| assigned / max * 100.0)
+    let (assigned, usable) = (node.assigned()?, node.usable()?);
+    (usable > 0.0).then(|| assigned / usable * 100.0)
 }
 
 /// Names that `--mirror.node-metrics` may list: ipamd's gauges that count something, and whether a node
@@ -52,7 +55,8 @@ pub(super) fn node_metrics() -> impl Iterator<Item = &'static str> {
 pub(super) fn labels() -> Vec<&'static str> {
     let of_families = FAMILIES.iter().filter_map(|f| f.cluster.as_ref());
     let of_families = of_families.flat_map(|c| c.labels).map(|label| label.name);
-    let own = PUBLISHED.iter().filter(|p| p.scope == "cluster").flat_map(|p| p.labels).copied();
+    let figures = |p: &&Published| p.scope == "cluster" && !p.name.ends_with(INFO);
+    let own = PUBLISHED.iter().filter(figures).flat_map(|p| p.labels).copied();
     let mut labels: Vec<&str> = of_families.chain(own).chain(["ip_family"]).collect();
     labels.sort_unstable();
     labels.dedup();

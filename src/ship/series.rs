@@ -123,7 +123,7 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
     for figure in &figures {
         let labels = figure.samples.first().map_or(&[][..], |sample| &sample.labels);
         let says_nothing = figure.name.contains(BY) && !labels.iter().any(|(l, _)| is_kept(l));
-        if says_nothing || figure.name == names::UTILIZATION {
+        if says_nothing || figure.name.ends_with(names::INFO) || figure.name == names::UTILIZATION {
             continue;
         }
         for (suffix, dimensions, value) in summed(figure, is_kept) {
@@ -146,7 +146,7 @@ pub(super) fn own(view: &View, wanted: &Wanted) -> Vec<Group> {
         }
     }
     let ratios = standing(view).filter_map(|(node, _)| aggregate::ipv4_addresses(node));
-    let ratios = ratios.map(|(assigned, max)| assigned / max);
+    let ratios = ratios.map(|(assigned, usable)| assigned / usable);
     if let Some(point) = distribution_of(names::UTILIZATION, Unit::None, ratios, limits::EMF_VALUES)
     {
         groups.entry(Vec::new()).or_default().push(point);

@@ -6,7 +6,7 @@ use super::left::place;
 use crate::aggregate::delta::Run;
 use crate::aggregate::growth;
 use crate::model::{Idle, Moment, NodeState, Outcome, Target, short};
-use crate::view::NodeView;
+use crate::view::{Ended, NodeView, Recent};
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) struct Node {
     reason: Arc<str>,
     last_scrape: Option<f64>,
     last_seconds: f64,
+    recent: Recent,
     /// Of the last good scrape since the node joined: on both clocks.
     last_good: Option<Moment>,
 }
@@ -43,6 +44,7 @@ impl Node {
             reason: Arc::from("not scraped yet"),
             last_scrape: None,
             last_seconds: 0.0,
+            recent: Recent::default(),
             last_good: None,
         }
     }
@@ -65,13 +67,20 @@ impl Node {
     }
 
     pub(super) fn failed(&mut self, outcome: Outcome, reason: &str, now: Moment, seconds: f64) {
-        self.last_outcome = Some(outcome);
+        self.ended(outcome, now, seconds);
         let reason = short(reason);
         if *self.reason != *reason {
             self.reason = Arc::from(&*reason);
         }
+    }
+
+    fn ended(&mut self, outcome: Outcome, now: Moment, seconds: f64) {
+        self.last_outcome = Some(outcome);
         self.last_scrape = Some(now.unix);
         self.last_seconds = seconds;
+        // Casts of floats saturate.
+        let (unix, millis) = (now.unix as u32, (seconds * 1000.0) as u16);
+        self.recent.push(Ended { unix, millis, outcome });
     }
 
     pub(super) fn stored(
@@ -87,12 +96,10 @@ impl Node {
         self.shape = Some(shape);
         self.samples = samples;
         self.ipv6 = self.is_ipv6();
-        self.last_outcome = Some(Outcome::Ok);
+        self.ended(Outcome::Ok, now, seconds);
         if !self.reason.is_empty() {
             self.reason = Arc::from("");
         }
-        self.last_scrape = Some(now.unix);
-        self.last_seconds = seconds;
         self.last_good = Some(now);
     }
 
@@ -141,7 +148,9 @@ impl Node {
         let stands = matches!(state, NodeState::Up | NodeState::Stale);
         let page = self.run.as_ref().filter(|_| stands).map(|run| Arc::clone(&run.page));
         NodeView {
-            growth: page.as_ref().and_then(|page| self.growth.blocked(page, now.uptime)),
+            growth: page
+                .as_ref()
+                .and_then(|page| self.growth.blocked(page, self.target.pod_limit, now.uptime)),
             target: Arc::clone(&self.target),
             state,
             last_outcome: self.last_outcome,
@@ -152,6 +161,7 @@ impl Node {
             last_scrape: self.last_scrape,
             last_success: self.last_good.map(|m| m.unix),
             last_seconds: self.last_seconds,
+            recent: self.recent,
             samples: self.samples,
             ipv6: self.ipv6,
             page,

@@ -305,6 +305,7 @@ fn normal(key: &str) -> String {
 fn is_told(key: &str) -> bool {
     // The fleet knows what happened, not what that is taken for.
     let judged = key.starts_with("vpccni_cluster_nodes_growth_blocked");
+    let judged = judged || key.starts_with("vpccni_daemonset_config_info");
     !judged && !key.starts_with("vpccni_cluster_nodes{") && key != "vpccni_cluster_nodes_expected"
 }
 

@@ -3,7 +3,7 @@
 //! address.
 
 use super::TargetsError;
-use super::node::{Age, Behaviour};
+use super::node::{Age, Behaviour, HOST_NETWORK_PODS};
 use super::server::Shared;
 use super::story::StoryEvent;
 use super::world::Change;
@@ -160,8 +160,10 @@ impl Control {
         .into_iter()
         .collect();
         let (name, host) = (node.name.clone(), address.ip().to_string());
+        let pod_limit = node.pod_limit().and_then(|limit| u32::try_from(limit).ok());
         node.listed.then(|| Target {
             labels,
+            pod_limit,
             ..Target::new(name, host, address.port(), "/metrics", Source::File)
         })
     }
@@ -183,6 +185,11 @@ pub(super) fn file_sd(list: &[Target]) -> String {
         .map(|target| {
             let mut labels: BTreeMap<&str, &str> = target.labels.iter().collect();
             labels.insert("node", &target.node);
+            let pods =
+                target.pod_limit.map(|room| (u64::from(room) + HOST_NETWORK_PODS).to_string());
+            if let Some(pods) = &pods {
+                labels.insert("__allocatable_pods__", pods);
+            }
             serde_json::json!({ "targets": [target.address()], "labels": labels })
         })
         .collect();

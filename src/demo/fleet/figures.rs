@@ -100,7 +100,12 @@ const INIT: &str = "ipamd_node_initialization_duration_seconds";
 impl Table {
     fn new() -> Table {
         let mut table = Table::default();
-        for family in ["ip_addresses_assigned", "ip_addresses_attached", "ip_addresses_max"] {
+        for family in [
+            "ip_addresses_assigned",
+            "ip_addresses_attached",
+            "ip_addresses_max",
+            "ip_addresses_usable",
+        ] {
             // A closed set by nature: there is no other family.
             for ip_family in ["ipv4", "ipv6"] {
                 let key = format!("vpccni_cluster_{family}{{ip_family={ip_family:?}}}");
@@ -210,7 +215,7 @@ impl Table {
 pub(super) struct Figures {
     /// By id. 0 stands for absent, too.
     pub(super) values: Box<[f64]>,
-    /// Assigned and max, for an IPv4 node where both are known.
+    /// Assigned and usable, for an IPv4 node where both are known.
     pub(super) addresses: Option<(f64, f64)>,
     /// From awscni_build_info, where it is served.
     pub(super) version: Option<&'static str>,
@@ -303,7 +308,9 @@ impl Figures {
         let (assigned, max) = (node.assigned_shown(), node.ip_max() as f64);
         self.add("ip_addresses_assigned", family, "", assigned);
         self.add("ip_addresses_attached", family, "", pool.total() as f64);
+        let usable = node.pod_limit().map_or(max, |limit| max.min(limit as f64));
         self.add("ip_addresses_max", family, "", max);
+        self.add("ip_addresses_usable", family, "", usable);
         self.add("ipv4_prefixes_attached", "", "", pool.prefixes() as f64);
         self.add("enis_attached", "", "", pool.enis.len() as f64);
         self.add("enis_max", "", "", node.eni_max() as f64);
@@ -314,8 +321,8 @@ impl Figures {
             let backend = if node.nftables { "nftables" } else { "iptables" };
             self.add("nodes_by_connmark_backend", backend, "", 1.0);
         }
-        if pool.mode != Mode::Ipv6 && max > 0.0 && assigned.is_finite() {
-            self.addresses = Some((assigned, max));
+        if pool.mode != Mode::Ipv6 && usable > 0.0 && assigned.is_finite() {
+            self.addresses = Some((assigned, usable));
         }
     }
 }

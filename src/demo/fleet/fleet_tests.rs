@@ -230,7 +230,8 @@ async fn the_targets_file_is_a_file_sd_file_that_follows() {
     let fleet = Fleet::start(settings).await.unwrap();
     let read = || {
         let content = std::fs::read(&file).unwrap();
-        let defaults = discover::Defaults { port: 1, path: "/metrics".to_owned() };
+        let defaults =
+            discover::Defaults { port: 1, path: "/metrics".to_owned(), host_network_pods: 2 };
         let mut targets = discover::file::parse("nodes.json", &content, &defaults).unwrap().targets;
         targets.sort_by(|a, b| a.node.cmp(&b.node));
         targets

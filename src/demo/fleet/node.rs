@@ -158,6 +158,10 @@ const DAY: u64 = 24 * 60;
 const STARTS: u64 = 12;
 /// kubelet's own limit of pods, as EKS recommends it at most.
 const MAX_PODS: u64 = 250;
+/// The same with prefixes on machines of fewer than 30 vCPUs.
+const MAX_PODS_OF_SMALL: u64 = 110;
+/// aws-node and kube-proxy.
+pub(super) const HOST_NETWORK_PODS: u64 = 2;
 
 impl Node {
     /// The node with a serial number; the number is never used again in a fleet.
@@ -220,6 +224,12 @@ impl Node {
         let each = self.instance.addresses - 1;
         let size = if self.pool.mode == Mode::Secondary { 1 } else { PREFIX };
         each * self.eni_max() * size
+    }
+
+    /// Pods with an address that the kubelet takes, where that is told: as EKS recommends it, which matters
+    /// where prefixes give many more addresses.
+    pub(super) fn pod_limit(&self) -> Option<u64> {
+        (self.pool.mode == Mode::Prefix).then_some(MAX_PODS_OF_SMALL - HOST_NETWORK_PODS)
     }
 
     /// Whether connections are accepted.
@@ -311,9 +321,11 @@ impl Node {
         let (hour, into) = (usize::try_from(of_day / 60).unwrap_or(0), of_day % 60);
         let share = (BY_HOUR[hour] * (60 - into) + BY_HOUR[(hour + 1) % 24] * into) / 60;
         if self.crowded {
-            return self.ip_max() + 3;
+            // The kubelet refuses some, ipamd the others.
+            return self.pod_limit().unwrap_or(u64::MAX).min(self.ip_max() + 3);
         }
-        self.ip_max().min(MAX_PODS) * self.appetite * share / 1_000_000
+        let most = self.pod_limit().unwrap_or(MAX_PODS);
+        self.ip_max().min(most) * self.appetite * share / 1_000_000
     }
 
     /// One minute of the story passes.
@@ -566,6 +578,17 @@ mod tests {
         (600..1200).for_each(|minute| node.live(minute));
         assert_eq!((node.pool.total(), node.pool.free()), (node.ip_max(), 0));
         assert!(node.process.counters.refused > before);
+    }
+
+    #[test]
+    fn a_crowded_node_with_prefixes_has_as_many_pods_as_its_kubelet_takes() {
+        let mut node = (0..).map(node).find(|n| n.pool.mode == Mode::Prefix).unwrap();
+        node.crowded = true;
+        let before = node.process.counters.refused;
+        (600..1200).for_each(|minute| node.live(minute));
+        assert_eq!(Some(node.pool.assigned), node.pod_limit());
+        assert!(node.pool.free() > 0 && node.pool.assigned < node.ip_max());
+        assert_eq!(node.process.counters.refused, before);
     }
 
     #[test]

@@ -297,10 +297,7 @@ impl Story {
             }
             Episode::Crowd => {
                 node.crowded = true;
-                (
-                    Ending::Crowd,
-                    format!("more pods are sent to {name} than it can have addresses for"),
-                )
+                (Ending::Crowd, format!("more pods are sent to {name} than it can take"))
             }
             Episode::Absence => {
                 node.listed = false;

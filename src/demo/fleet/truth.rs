@@ -253,16 +253,16 @@ fn gauges(pages: &[&Figures]) -> BTreeMap<String, f64> {
             .or_default() += 1.0;
     }
     let addresses: Vec<(f64, f64)> = pages.iter().filter_map(|f| f.addresses).collect();
-    let (mut assigned, mut max) = (Sum::default(), Sum::default());
+    let (mut assigned, mut usable) = (Sum::default(), Sum::default());
     for (of_node, at_most) in &addresses {
         assigned.add(*of_node);
-        max.add(*at_most);
+        usable.add(*at_most);
     }
-    if max.value() > 0.0 {
-        let ratio = assigned.value() / max.value();
+    if usable.value() > 0.0 {
+        let ratio = assigned.value() / usable.value();
         out.insert("vpccni_cluster_ip_utilization_ratio".to_owned(), ratio);
     }
-    let shares: Vec<f64> = addresses.iter().map(|(assigned, max)| assigned / max).collect();
+    let shares: Vec<f64> = addresses.iter().map(|(assigned, usable)| assigned / usable).collect();
     let name = "vpccni_cluster_node_ip_utilization";
     for (bound, le) in SHARES.into_iter().chain([(f64::INFINITY, "+Inf")]) {
         let count = shares.iter().filter(|share| **share <= bound).count();

@@ -307,7 +307,7 @@ mod tests {
             "back from its reboot",
             "rolling upgrade of",
             "upgrade to",
-            "than it can have",
+            "than it can take",
             "subnet exhausted in us-west-2",
             "throttles",
             "lost its rights",

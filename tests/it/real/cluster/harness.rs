@@ -27,7 +27,7 @@ const RIGHTS: [(&[&str], &str, &str, &str); 4] = [
 #[test]
 fn data_outlive_a_crash_of_the_api_server() {
     let mut cluster = Cluster::own(&[]);
-    wait(cluster.admin.create_node("n1", &[("a", "b")]));
+    wait(cluster.admin.create_node("n1", &[("a", "b")], None));
     cluster.kill();
     assert_eq!(wait(cluster.admin.get(NODES)).unwrap_err().code, 0, "nobody answers");
     cluster.restart();
@@ -39,13 +39,13 @@ fn data_outlive_a_crash_of_the_api_server() {
 fn a_list_cannot_go_on_after_its_versions_were_compacted() {
     let mut cluster = Cluster::own(&["--watch-cache-sizes=nodes#0"]);
     for node in ["n1", "n2", "n3"] {
-        wait(cluster.admin.create_node(node, &[]));
+        wait(cluster.admin.create_node(node, &[], None));
     }
     let first = wait(cluster.admin.get(&format!("{NODES}?limit=1"))).unwrap();
     let next =
         format!("{NODES}?limit=1&continue={}", first["metadata"]["continue"].as_str().unwrap());
     assert_eq!(names(&wait(cluster.admin.get(&next)).unwrap()), ["n2"]);
-    wait(cluster.admin.create_node("n4", &[]));
+    wait(cluster.admin.create_node("n4", &[], None));
     cluster.compact();
     assert_eq!(wait(cluster.admin.get(&next)).unwrap_err().code, 410);
 }
@@ -168,7 +168,7 @@ fn a_mirrored_node_s_page_is_fetched_through_the_pod_proxy_by_who_may() {
 #[test]
 fn labels_of_a_node_are_set_and_taken_away() {
     let cluster = Cluster::shared();
-    wait(cluster.admin.create_node("n1", &[("a", "1"), ("b", "1")]));
+    wait(cluster.admin.create_node("n1", &[("a", "1"), ("b", "1")], None));
     wait(cluster.admin.relabel("n1", json!({ "a": "2", "b": null, "c": "1" })));
     let node = wait(cluster.admin.get(&format!("{NODES}/n1"))).unwrap();
     let labels = &node["metadata"]["labels"];

@@ -121,7 +121,9 @@ impl Work {
             .filter_map(|(label, value)| Some((label_of_node(label)?, as_written(label, value))))
             .collect();
         let labels: Vec<(&str, &str)> = labels.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        self.api.create_node(&target.node, &labels).await;
+        // As the fleet tells it in its file, less what it knows to be on each node.
+        let pods = target.pod_limit.map(|room| room + 2);
+        self.api.create_node(&target.node, &labels, pods).await;
         let node = target.node.to_string();
         let pod = Pod { name, node, port: target.port, owner: self.daemonset.to_string() };
         let address = written(target.host.parse().unwrap(), self.addresses);

@@ -21,8 +21,9 @@ pub(crate) struct Pod {
 }
 
 impl Api {
-    /// A ready Node with these labels besides those that all of them have.
-    pub(crate) async fn create_node(&self, name: &str, labels: &[(&str, &str)]) {
+    /// A ready Node with these labels besides those that all of them have, whose kubelet takes so many
+    /// pods.
+    pub(crate) async fn create_node(&self, name: &str, labels: &[(&str, &str)], pods: Option<u32>) {
         let mut all = json!({
             "kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
             "kubernetes.io/arch": "amd64",
@@ -30,11 +31,14 @@ impl Api {
         for (label, value) in labels {
             all[label] = json!(value);
         }
-        let node = json!({
+        let mut node = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": { "name": name, "labels": all },
             "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
         });
+        if let Some(pods) = pods {
+            node["status"]["allocatable"] = json!({ "cpu": "2", "pods": pods.to_string() });
+        }
         self.create(NODES, &node).await;
     }
 
@@ -50,7 +54,12 @@ impl Api {
     /// The DaemonSet aws-node, without a status; its uid.
     pub(crate) async fn create_daemonset(&self) -> String {
         let labels = json!({ "k8s-app": "aws-node" });
-        let containers = json!([{ "name": "aws-node", "image": "aws-node" }]);
+        let env = json!([
+            { "name": "WARM_ENI_TARGET", "value": "1" },
+            { "name": "ENABLE_PREFIX_DELEGATION", "value": "false" },
+            { "name": "AWS_VPC_K8S_CNI_LOGLEVEL", "value": "DEBUG" },
+        ]);
+        let containers = json!([{ "name": "aws-node", "image": "aws-node:v1.20.0", "env": env }]);
         let daemonset = json!({
             "apiVersion": "apps/v1", "kind": "DaemonSet",
             "metadata": { "name": "aws-node", "labels": labels },
@@ -63,6 +72,13 @@ impl Api {
             },
         });
         uid(&self.create(DAEMONSETS, &daemonset).await)
+    }
+
+    /// Sets the variables of the DaemonSet's container.
+    pub(crate) async fn set_environment(&self, env: &Value) {
+        let containers = json!([{ "name": "aws-node", "image": "aws-node:v1.20.0", "env": env }]);
+        let spec = json!({ "template": { "spec": { "containers": containers } } });
+        self.merge(&format!("{DAEMONSETS}/aws-node"), &json!({ "spec": spec })).await;
     }
 
     /// What the DaemonSet's controller says: on how many nodes it should run, and on how many it does.

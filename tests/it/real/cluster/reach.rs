@@ -47,7 +47,7 @@ fn pods_with_an_address_of_their_own_and_of_ipv6_are_scraped_at_their_named_port
     let servers =
         [("v4", PageServer::start(&page(4))), ("v6", PageServer::start_at("[::1]:0", &page(6)))];
     for (node, server) in &servers {
-        wait(admin.create_node(node, &[]));
+        wait(admin.create_node(node, &[], None));
         let name = format!("aws-node-{node}");
         let ports = json!([
             { "name": "agentmetrics", "containerPort": 8162 },

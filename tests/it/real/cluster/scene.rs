@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use vpc_cni_exporter::demo::fleet::{Fleet, Settings};
+use vpc_cni_exporter::model::NodeName;
 
 /// Fleet, mirror and service. The order is that of their ends.
 pub(crate) struct Scene {
@@ -87,7 +88,22 @@ impl Scene {
     /// Waits until all has been scraped since, and compares.
     pub(crate) fn compare(&mut self, when: &str) {
         self.pair.settle();
+        self.limits_are_known();
         self.pair.compare(when);
+    }
+
+    /// Waits until what the kubelets take is known of all nodes: new ones are asked for one by one.
+    fn limits_are_known(&self) {
+        until("pod limits of all nodes", || {
+            let served = served(self.pair.web);
+            let targets = self.fleet.targets();
+            let mut limits = targets.iter().filter_map(|t| Some((&t.node, t.pod_limit?)));
+            let is_known = |(node, limit): (&NodeName, u32)| {
+                let key = format!("vpccni_node_ip_addresses_usable{{node=\"{node}\"}}");
+                served.get(&key).is_none_or(|usable| *usable <= f64::from(limit))
+            };
+            limits.all(is_known).then_some(())
+        });
     }
 
     /// The service's account.

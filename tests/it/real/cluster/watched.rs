@@ -7,7 +7,7 @@ use super::api::{AT_ONCE, wait};
 use super::mirror::Addresses;
 use super::objects::{NODES, PODS, Pod};
 use super::scene::{Plan, Scene, readiness, served, service, until_served};
-use crate::support::{get, until};
+use crate::support::{PageServer, get, until};
 use crate::truth::Watch;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
@@ -156,6 +156,43 @@ fn the_labels_of_a_node_are_those_of_its_info_and_follow_it() {
 }
 
 #[test]
+fn the_kubelets_pod_limit_is_known_of_old_and_new_nodes_and_tells_that_a_node_is_full() {
+    let cluster = Cluster::shared();
+    let mut scene = plan("127.46.0.1", 3).play(&cluster);
+    let web = scene.pair.web;
+    until_served(web, STATE_UP, 3.0);
+    scene.compare("with limits as the fleet has them");
+    let host = "127.46.1.200";
+    let page = "awscni_assigned_ip_addresses 18\nawscni_total_ip_addresses 32\nawscni_ip_max 432\n";
+    let node = PageServer::start_at(&format!("{host}:0"), page);
+    wait(cluster.admin.create_node("full", &[], Some(20)));
+    let pod = Pod {
+        name: "aws-node-full".to_owned(),
+        node: "full".to_owned(),
+        port: node.address.port(),
+        owner: "00000000-0000-0000-0000-000000000000".to_owned(),
+    };
+    wait(cluster.admin.run_pod(&pod, host.parse().unwrap()));
+    until_served(web, "vpccni_node_growth_blocked{node=\"full\",reason=\"max_pods\"}", 1.0);
+    assert_eq!(served(web)["vpccni_node_ip_addresses_usable{node=\"full\"}"], 18.0);
+    assert_eq!(served(web)["vpccni_cluster_nodes_growth_blocked{reason=\"max_pods\"}"], 1.0);
+}
+
+#[test]
+fn the_daemonsets_settings_are_told_and_follow_it() {
+    let cluster = Cluster::shared();
+    let scene = plan("127.47.0.1", 1).play(&cluster);
+    let info = |settings: &str| {
+        let key = format!("vpccni_daemonset_config_info{{daemonset=\"aws-node\",{settings}}}");
+        until_served(scene.pair.web, &key, 1.0);
+    };
+    info("enable_prefix_delegation=\"false\",version=\"v1.20.0\",warm_eni_target=\"1\"");
+    let env = json!([{ "name": "WARM_IP_TARGET", "value": "5" }]);
+    wait(cluster.admin.set_environment(&env));
+    info("version=\"v1.20.0\",warm_ip_target=\"5\"");
+}
+
+#[test]
 fn a_node_without_a_pod_is_missing_and_one_whose_pod_does_not_run_has_failed() {
     let cluster = Cluster::shared();
     let scene = plan("127.34.0.1", 3).play(&cluster);
@@ -207,9 +244,9 @@ fn nodes_that_never_run_aws_node_are_not_expected() {
         ("auto", ("eks.amazonaws.com/compute-type", "auto")),
         ("windows", ("kubernetes.io/os", "windows")),
     ] {
-        wait(admin.create_node(node, &[labels]));
+        wait(admin.create_node(node, &[labels], None));
     }
-    wait(admin.create_node("zz", &[]));
+    wait(admin.create_node("zz", &[], None));
     until("7 nodes that are known, one of them missing", || {
         let page = served(scene.pair.web);
         let of = |key: &str| page.get(key).copied();
@@ -224,7 +261,7 @@ fn a_cluster_of_auto_mode_nodes_alone_is_ready_and_says_so() {
     let cluster = Cluster::shared();
     for i in 0..AT_ONCE {
         let auto = [("eks.amazonaws.com/compute-type", "auto")];
-        wait(cluster.admin.create_node(&format!("auto-{i}"), &auto));
+        wait(cluster.admin.create_node(&format!("auto-{i}"), &auto, None));
     }
     let account = cluster.account(&manifest("rbac.yaml"));
     let service = service(&account.kubeconfig(), &[]);
@@ -270,7 +307,7 @@ fn a_node_whose_address_a_newer_pod_has_is_known_and_expected_and_the_newer_one_
     // Its pod still stands there as running when another node has its address. Pods know the second
     // they were made in.
     thread::sleep(Duration::from_millis(1100));
-    wait(cluster.admin.create_node("zz", &[]));
+    wait(cluster.admin.create_node("zz", &[], None));
     let owner = "00000000-0000-0000-0000-000000000000".to_owned();
     let pod =
         Pod { name: "aws-node-zz".to_owned(), node: "zz".to_owned(), port: scene.port, owner };
