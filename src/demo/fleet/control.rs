@@ -3,7 +3,7 @@
 //! address.
 
 use super::TargetsError;
-use super::node::{Age, Behaviour, HOST_NETWORK_PODS};
+use super::node::{Age, Behaviour, Ec2, HOST_NETWORK_PODS};
 use super::server::Shared;
 use super::story::StoryEvent;
 use super::world::Change;
@@ -72,6 +72,13 @@ impl Control {
         self.shared.world.with(slot, |n| n.behave(behaviour))?;
         self.set_door(slot);
         Some(Ok(()))
+    }
+
+    /// What EC2 says from now on when the node asks, and whether more pods are sent to it than it can have
+    /// addresses for.
+    pub(super) fn strain(&self, node: &str, ec2: Ec2, crowded: bool) -> Option<()> {
+        let slot = self.shared.world.find(node)?;
+        self.shared.world.with(slot, |n| (n.ec2, n.crowded) = (ec2, crowded))
     }
 
     /// Restarts a node's ipamd; when its new process began.

@@ -294,7 +294,13 @@ async fn the_truth_is_served_and_takes_orders() {
     assert_eq!(told["nodes"]["by_last_serve"]["never"], 1);
     assert!(told["increase"][ADDS].as_u64().unwrap() > 0);
     assert_eq!(ask("POST /pause".to_owned()).await.1["paused"], true);
-    assert_eq!(ask("POST /step?seconds=120".to_owned()).await.1["story_seconds"], 120);
+    let strained = |how: &str| format!("POST /strain?node={node}&{how}");
+    assert_eq!(ask(strained("ec2=denied&crowded=true")).await.1["crowded"], true);
+    assert_eq!(ask(strained("ec2=broken")).await.0, 400);
+    assert_eq!(ask("POST /strain?node=nobody&ec2=fine".to_owned()).await.0, 404);
+    assert_eq!(ask("POST /step?seconds=3600".to_owned()).await.1["story_seconds"], 3600);
+    let page = String::from_utf8(scrape(&address).await.unwrap()).unwrap();
+    assert!(page.contains("UnauthorizedOperation"), "{page}");
     assert_eq!(ask(format!("POST /misbehave?node={node}&how=nan")).await.0, 200);
     assert_eq!(ask(format!("POST /misbehave?node={node}&how=badly")).await.0, 400);
     assert_eq!(ask("POST /restart?node=nobody".to_owned()).await.0, 404);

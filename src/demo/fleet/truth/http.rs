@@ -2,11 +2,12 @@
 //! JSON. Never: what a page holds byte by byte.
 //!
 //! `GET /truth?since=UNIX[&stale_after=SECONDS]`, `GET /nodes`; `POST /pause`, `/resume`,
-//! `/step?seconds=S`, `/misbehave?node=NAME&how=WORD`, `/restart?node=`, `/leave?node=`,
-//! `/join?old=true`.
+//! `/step?seconds=S`, `/misbehave?node=NAME&how=WORD`, `/strain?node=NAME&ec2=WORD[&crowded=true]`,
+//! `/restart?node=`, `/leave?node=`, `/join?old=true`.
 
 use super::object;
-use crate::demo::fleet::node::{Age, Behaviour};
+use crate::demo::fleet::counters::Fault;
+use crate::demo::fleet::node::{Age, Behaviour, Ec2};
 use crate::demo::fleet::{Control, TargetsError};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -31,6 +32,7 @@ pub(in crate::demo::fleet) async fn serve(
         .route("/resume", post(|State(c): State<Arc<Control>>| pause(c, false)))
         .route("/step", post(step))
         .route("/misbehave", post(misbehave))
+        .route("/strain", post(strain))
         .route("/restart", post(restart))
         .route("/leave", post(leave))
         .route("/join", post(join))
@@ -120,6 +122,35 @@ async fn misbehave(State(control): State<Arc<Control>>, Query(ask): Query<OfNode
     };
     match control.misbehave(&ask.node, behaviour).await {
         Some(done) => after(done, json!({ "node": ask.node, "misbehaviour": how })),
+        None => unknown(&ask.node),
+    }
+}
+
+/// What EC2 can be told to say, by the words of `POST /strain?ec2=`.
+const EC2: [(&str, Ec2); 4] = [
+    ("fine", Ec2::Fine),
+    ("subnet", Ec2::Refuses(Fault::SubnetFull)),
+    ("throttled", Ec2::Refuses(Fault::Throttled)),
+    ("denied", Ec2::Refuses(Fault::Denied)),
+];
+
+#[derive(Deserialize)]
+struct Strain {
+    node: String,
+    ec2: String,
+    #[serde(default)]
+    crowded: bool,
+}
+
+async fn strain(State(control): State<Arc<Control>>, Query(ask): Query<Strain>) -> Response {
+    let Some((word, ec2)) = EC2.into_iter().find(|(word, _)| *word == ask.ec2) else {
+        let words = EC2.map(|(word, _)| word).join(", ");
+        return refuse(StatusCode::BAD_REQUEST, &format!("ec2: {words} are allowed"));
+    };
+    match control.strain(&ask.node, ec2, ask.crowded) {
+        Some(()) => {
+            Json(json!({ "node": ask.node, "ec2": word, "crowded": ask.crowded })).into_response()
+        }
         None => unknown(&ask.node),
     }
 }
