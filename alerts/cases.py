@@ -276,7 +276,15 @@ CASES = {
             ("little that grows", "vpccni_cluster_ip_utilization_ratio 0.3+0.00045x850", "840m"),
             ("a morning", "vpccni_cluster_ip_utilization_ratio 0.62x850 0.62+0.0006x310", "1150m"),
             ("an evening", "vpccni_cluster_ip_utilization_ratio 0.2+0.0007x650 0.655x310 0.71x100", "1030m"),
+            ("a day too slow", "vpccni_cluster_ip_utilization_ratio 0.6+0.0001x1500", "1340m"),
+            ("growth that stopped six hours ago", "vpccni_cluster_ip_utilization_ratio 0.2+0.0008x899 0.92x480", "1270m"),
+            ("growth of four hours", "vpccni_cluster_ip_utilization_ratio 0.1+0.0006x1100 0.76x250 0.76+0.00025x300", "1590m"),
+            ("back to where it was a day ago",
+             "vpccni_cluster_ip_utilization_ratio 0.95-0.0009x359 0.62+0.00018x1100", "1440m"),
+            ("growth of yesterday, and a morning",
+             "vpccni_cluster_ip_utilization_ratio 0.1+0.0004x1439 0.68x1000 0.68+0.0004x300", "2680m"),
         ],
+        also=[("just in a day", "vpccni_cluster_ip_utilization_ratio 0.6+0.00015x1500", ("1340m",))],
         hours=True,
     ),
     # ------------------------------------------------------------------------------------ EC2
@@ -578,13 +586,15 @@ CASES = {
     ),
     "VpcCniScrapesTimeOut": Case(
         """
-        vpccni_exporter_scrapes_total{outcome="ok"} 0+26x60
-        vpccni_exporter_scrapes_total{outcome="timeout"} 0+8x60
-        vpccni_exporter_scrapes_total{outcome="unreachable"} 0+1x60
+        vpccni_exporter_scrapes_total{outcome="ok"} 0+26x40 1040x9 1075+35x60
+        vpccni_exporter_scrapes_total{outcome="timeout"} 0+8x40 355+35x9 670x60
+        vpccni_exporter_scrapes_total{outcome="unreachable"} 0+1x40 40x70
         """,
         "9m", "13m",
         "25.71% of the scrapes time out or have no route. The nodes' security groups have to allow TCP 61678 from where"
         " the exporter runs. Among the nodes: see /api/v1/nodes.",
+        # All time out for ten minutes, and none afterwards: three of them are left after seven, and the alert stays for five.
+        until=("61m", "64m"),
         silent=[
             ("nearly", """
             vpccni_exporter_scrapes_total{outcome="ok"} 0+28x60
@@ -623,7 +633,8 @@ CASES = {
     ),
     "VpcCniNobodyServesData": Case(
         "vpccni_exporter_leader 1x9 0x60\nb: vpccni_exporter_leader 0x70",
-        "14m", "18m",
+        # Two minutes without a leader, and five more.
+        "15m", "16m",
         "Exporters run, but 0 of 1 may serve. Figures of the cluster or of a part of its nodes are absent, and no alert"
         " about them can fire. /readyz of each exporter says why.",
         silent=[
@@ -651,6 +662,8 @@ CASES = {
         "62m", "70m",
         "The right to serve was taken or lost 8 times in an hour. With each take-over figures are absent for some"
         " seconds and counters begin at zero; what happened in between is in none.",
+        # An hour after the first take-over the other three are left.
+        until=("74m", "76m"),
         silent=[
             ("three take-overs in an hour", """
             vpccni_exporter_leader 1x15 0x7 1x23 0x60
@@ -708,15 +721,17 @@ CASES = {
     ),
     "VpcCniScrapesDelayed": Case(
         """
-        vpccni_exporter_scrape_delay_seconds_bucket{le="0.5"} 0+985x60
-        vpccni_exporter_scrape_delay_seconds_bucket{le="1"} 0+989x60
-        vpccni_exporter_scrape_delay_seconds_bucket{le="5"} 0+1000x60
-        vpccni_exporter_scrape_delay_seconds_bucket{le="+Inf"} 0+1000x60
+        vpccni_exporter_scrape_delay_seconds_bucket{le="0.5"} 0+985x30 29500+950x9 39050+1000x60
+        vpccni_exporter_scrape_delay_seconds_bucket{le="1"} 0+989x30 29620+950x9 39170+1000x60
+        vpccni_exporter_scrape_delay_seconds_bucket{le="5"} 0+1000x100
+        vpccni_exporter_scrape_delay_seconds_bucket{le="+Inf"} 0+1000x100
         """,
         "14m", "30m",
         "One scrape in a hundred begins 1.364s or more behind its slot: too few may be under way at once, or the"
         " process has too little CPU.",
         labels={"instance": "a:61681"},
+        # One in twenty for ten minutes, and none afterwards: two of these minutes have to be left.
+        until=("47m", "49m"),
         silent=[
             ("nearly", """
             vpccni_exporter_scrape_delay_seconds_bucket{le="0.5"} 0+985x60
