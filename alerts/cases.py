@@ -277,8 +277,8 @@ CASES = {
             ("a morning", "vpccni_cluster_ip_utilization_ratio 0.62x850 0.62+0.0006x310", "1150m"),
             ("an evening", "vpccni_cluster_ip_utilization_ratio 0.2+0.0007x650 0.655x310 0.71x100", "1030m"),
             ("a day too slow", "vpccni_cluster_ip_utilization_ratio 0.6+0.0001x1500", "1340m"),
-            ("growth that stopped six hours ago", "vpccni_cluster_ip_utilization_ratio 0.2+0.0008x899 0.92x480", "1270m"),
-            ("growth of four hours", "vpccni_cluster_ip_utilization_ratio 0.1+0.0006x1100 0.76x250 0.76+0.00025x300", "1590m"),
+            ("growth that stopped seven hours ago", "vpccni_cluster_ip_utilization_ratio 0.1+0.002x399 0.9x520", "800m"),
+            ("growth of four hours", "vpccni_cluster_ip_utilization_ratio 0.1+0.0017x389 0.76x450 0.76+0.00025x250", "1090m"),
             ("back to where it was a day ago",
              "vpccni_cluster_ip_utilization_ratio 0.95-0.0009x359 0.62+0.00018x1100", "1440m"),
             ("growth of yesterday, and a morning",
@@ -721,8 +721,8 @@ CASES = {
     ),
     "VpcCniScrapesDelayed": Case(
         """
-        vpccni_exporter_scrape_delay_seconds_bucket{le="0.5"} 0+985x30 29500+950x9 39050+1000x60
-        vpccni_exporter_scrape_delay_seconds_bucket{le="1"} 0+989x30 29620+950x9 39170+1000x60
+        vpccni_exporter_scrape_delay_seconds_bucket{le="0.5"} 0+985x30 30500+950x9 40050+1000x60
+        vpccni_exporter_scrape_delay_seconds_bucket{le="1"} 0+989x30 30620+950x9 40170+1000x60
         vpccni_exporter_scrape_delay_seconds_bucket{le="5"} 0+1000x100
         vpccni_exporter_scrape_delay_seconds_bucket{le="+Inf"} 0+1000x100
         """,
