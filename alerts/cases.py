@@ -594,7 +594,7 @@ CASES = {
         "25.71% of the scrapes time out or have no route. The nodes' security groups have to allow TCP 61678 from where"
         " the exporter runs. Among the nodes: see /api/v1/nodes.",
         # All time out for ten minutes, and none afterwards: three of them are left after seven, and the alert stays for five.
-        until=("61m", "64m"),
+        until=("61m", "63m"),
         silent=[
             ("nearly", """
             vpccni_exporter_scrapes_total{outcome="ok"} 0+28x60
@@ -731,7 +731,7 @@ CASES = {
         " process has too little CPU.",
         labels={"instance": "a:61681"},
         # One in twenty for ten minutes, and none afterwards: two of these minutes have to be left.
-        until=("47m", "49m"),
+        until=("47m", "48m"),
         silent=[
             ("nearly", """
             vpccni_exporter_scrape_delay_seconds_bucket{le="0.5"} 0+985x60

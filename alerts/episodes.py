@@ -131,10 +131,18 @@ EPISODES = [
     Episode("many-refuse", [answering(7, "refuse")], {"VpcCniNodesFailed", "VpcCniManyNodesFailed"}),
     # A node answers, and some of its values are no numbers.
     Episode("nan", [answering(1, "nan")], {"VpcCniSamplesNotFinite"}),
-    # Every ipamd restarts, as in a rollout; nodes leave and join; some drop out of discovery and live on: ordinary.
-    Episode("restart", [(NODES, "restart", {})], []),
-    Episode("autoscaler", [(5, "leave", {}), (2, "join", {"old": "true"}), (2, "join", {"old": "false"})], []),
-    Episode("absence", [(2, "unlist", {})], []),
+    # Ten ipamd restart, as in a rollout; nodes leave and join; some drop out of discovery and live on: all of it ordinary.
+    Episode(
+        "comings-and-goings",
+        [
+            (10, "restart", {}),
+            (5, "leave", {}),
+            (2, "unlist", {}),
+            (2, "join", {"old": "true"}),
+            (2, "join", {"old": "false"}),
+        ],
+        [],
+    ),
     # Of the exporter itself. It ends; a second one serves the same; no node is left in its file; its file is no file of
     # targets.
     Episode("end", [(1, "end", {})], {"VpcCniExporterDown"}, lasts={"VpcCniExporterDown"}),
