@@ -27,8 +27,8 @@ RUN mkdir -p src tests/it \
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs tests/it/ \
     && cargo build --release --locked \
-    # Else cargo takes the empty program for the newer one.
-    && cargo clean --release --package vpc-cni-exporter
+    # Else cargo takes the empty program for the newer one: the files' times are the ones of the checkout.
+    && rm -r target/*/release/.fingerprint/vpc-cni-exporter-*
 
 COPY src src
 ARG REVISION=unknown
