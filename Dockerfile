@@ -18,8 +18,8 @@ ENV CARGO_BUILD_TARGET=host-tuple \
     CARGO_INCREMENTAL=0 \
     RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/src=. --remap-path-prefix=/usr/local/cargo=cargo"
 
-# The dependencies in a layer of their own, compiled for an empty program: only Cargo.lock makes it anew.
-# An empty program, not a cache mount, as layers can be kept by every builder and mounts by the same one alone.
+# The dependencies in a layer of their own, compiled for an empty program: what is below src alone does
+# not make it anew. Not a cache mount: each builder can keep layers elsewhere, none a mount.
 COPY Cargo.toml Cargo.lock ./
 COPY benches/*.rs benches/
 RUN mkdir -p src tests/it \

@@ -23,6 +23,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import socketserver
@@ -134,7 +135,7 @@ def build(*options):
         run(
             "buildah", "build", "--pull-never", "--isolation=chroot", "--layers=false", f"--timestamp={EPOCH}",
             f"--iidfile={identity.name}", *arguments, *options, str(ROOT),
-        )  # fmt: skip
+        )
         return identity.read().strip()
 
 
@@ -197,7 +198,7 @@ def stand_ins(work):
         "openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
         "-subj", "/CN=stand-in", "-addext", f"subjectAltName=DNS:{BY_DNS},DNS:{BY_FILE}",
         "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", str(key), "-out", str(certificate),
-    )  # fmt: skip
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     api = http.server.ThreadingHTTPServer(("127.0.0.1", 443), Api)
@@ -228,12 +229,12 @@ def answers():
 def start(image, name, certificate, server):
     """Runs the image with what a restricted pod gives it, and no more."""
     return run(
-        "podman", "run", "--detach", "--pull=never", f"--name={name}", "--network=host", "--cgroups=disabled",
-        "--log-driver=k8s-file", "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL",
+        "podman", "run", "--detach", "--pull=never", f"--name={name}", "--timeout=120", "--network=host",
+        "--cgroups=disabled", "--log-driver=k8s-file", "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL",
         "--security-opt=no-new-privileges", "--dns=127.0.0.1", f"--add-host={BY_FILE}:127.0.0.1",
         f"--volume={certificate}:/{CERTIFICATES}:ro", image,
         f"--kube.api-server=https://{server}", "--lead.election=off",
-    )  # fmt: skip
+    )
 
 
 def live(image, name, certificate, server, asked):
@@ -244,7 +245,7 @@ def live(image, name, certificate, server, asked):
         answered = time.time()
         state = json.loads(run("podman", "inspect", name))[0]["State"]
         # Nanoseconds are more than Python reads.
-        began = datetime.datetime.fromisoformat(state["StartedAt"][:26].rstrip("Z") + "+00:00").timestamp()
+        began = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", state["StartedAt"])).timestamp()
         status = pathlib.Path(f"/proc/{state['Pid']}/status").read_text()
         told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         check(set(told["Uid"].split()) == {"65534"}, f"it runs as {told['Uid']}")
@@ -323,6 +324,7 @@ def outside(program, work):
 
 
 def main():
+    sys.stdout.reconfigure(line_buffering=True)
     if sys.argv[1:2] == ["--inside"]:
         return inside(sys.argv[2], pathlib.Path(sys.argv[3]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
