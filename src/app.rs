@@ -119,6 +119,7 @@ impl Service {
             pod_ip: config.pod_ip,
             in_cluster: config.in_cluster,
             bound: bound.address(),
+            is_open: bound.is_open(),
             shard,
         };
         let Elect { promise, leading, ready, note, noted, task: mut electing } = Elect::start(

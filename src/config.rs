@@ -317,6 +317,11 @@ impl Config {
             service.kube.api_server =
                 Some(url.map_err(|allowed| error("CLUSTER_ENDPOINT", &value, &allowed))?);
         }
+        if let Some(file) = &service.web.config_file {
+            serve::check_web_config(file).map_err(|wrong| {
+                error("--web.config.file", &file.display().to_string(), &wrong.to_string())
+            })?;
+        }
         let in_cluster = kubernetes::in_cluster(variable);
         let kubernetes = match service.discover.kubernetes {
             Mode::On => true,

@@ -17,6 +17,7 @@ pub mod scrape;
 pub mod serve;
 pub mod ship;
 pub mod store;
+pub mod web;
 
 /// The exporter's own metrics, shared by all stages.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub struct Observe {
     pub(crate) serve: serve::Metrics,
     pub(crate) ship: ship::Metrics,
     pub(crate) store: store::Metrics,
+    pub(crate) web: web::Metrics,
 }
 
 impl Observe {
@@ -46,6 +48,7 @@ impl Observe {
             serve: serve::Metrics::new(&registry),
             ship: ship::Metrics::new(&registry),
             store: store::Metrics::new(&registry),
+            web: web::Metrics::new(&registry),
             registry,
         })
     }

@@ -10,6 +10,7 @@
 //! Connections are capped; at the cap the longest idle one makes room, and if all are answering the
 //! new one gets 503 ([`listener`]). Narrowed requests and pages render two at a time behind a short
 //! queue; over it they get 503 ([`exposition`]). A client that stalls loses its connection ([`guard`]).
+//! Passwords are checked one at a time behind a short queue ([`basic_auth`]).
 //!
 //! # Stopping
 //! The listener closes at once, idle connections with it; answers under way get
@@ -31,14 +32,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod api;
+mod basic_auth;
 mod bodies;
 mod exposition;
+mod gate;
 mod guard;
 mod listener;
 mod page;
 mod params;
 mod probes;
+mod rate_limit;
 mod settings;
+mod web_config;
 
 pub use api::{Node, NodeCounts, Nodes, Status, ViewStatus};
 pub use bodies::Published;
@@ -46,6 +51,7 @@ pub use guard::Limits;
 pub use listener::{BindError, Bound, bind};
 pub use probes::{Readiness, Verdict};
 pub use settings::{ListenAddress, Settings, TelemetryPath};
+pub use web_config::{WebConfigError, check as check_web_config};
 
 /// What the app and the requests share.
 #[derive(Debug)]

@@ -66,6 +66,7 @@ fn preview(service: config::Service, matches: &ArgMatches) -> ExitCode {
         Ok(mut config) => {
             // Beside the service that it is asked about.
             config.service.web.listen_address = ListenAddress::anywhere_on_loopback();
+            config.service.web.config_file = None;
             let level = given_level.unwrap_or(LogLevel::Warn);
             logging::start(level, config.service.log.format);
             exit_code(with_runtime(|stop| async move {

@@ -26,6 +26,8 @@ pub(super) struct Myself {
     pub(super) in_cluster: bool,
     /// Where our HTTP server is bound.
     pub(super) bound: SocketAddr,
+    /// Whether it answers a plain request without a password, as the others ask.
+    pub(super) is_open: bool,
     pub(super) shard: Shard,
 }
 
@@ -107,6 +109,9 @@ impl Myself {
 
     /// Where other processes find our HTTP server, as far as we can know.
     fn reachable(&self) -> Option<String> {
+        if !self.is_open {
+            return None;
+        }
         match self.pod_ip.as_deref().and_then(|ip| ip.parse().ok()) {
             Some(ip) => Some(SocketAddr::new(ip, self.bound.port()).to_string()),
             None => {
@@ -142,7 +147,7 @@ mod tests {
         let pod = |in_cluster: bool, host: &str| {
             let (host, bound) = (Some(host.to_owned()), "127.0.0.1:1".parse().unwrap());
             let shard = Shard::default();
-            Myself { host, pod_ip: None, in_cluster, bound, shard }.candidate().pod
+            Myself { host, pod_ip: None, in_cluster, bound, is_open: true, shard }.candidate().pod
         };
         let name = "vpc-cni-exporter-7d9f8b6c5-x2z4q";
         assert_eq!(pod(true, name), Some(format!("{name}_")));
@@ -163,10 +168,13 @@ mod tests {
 
     #[test]
     fn the_others_find_us_at_the_pods_address_or_at_the_one_we_are_bound_to() {
-        let reachable_from = |in_cluster: bool, pod_ip: Option<&str>, bound: &str| {
+        let myself = |in_cluster: bool, pod_ip: Option<&str>, bound: &str| {
             let pod_ip = pod_ip.map(str::to_owned);
             let (bound, shard) = (bound.parse().unwrap(), Shard::default());
-            Myself { host: None, pod_ip, in_cluster, bound, shard }.reachable()
+            Myself { host: None, pod_ip, in_cluster, bound, is_open: true, shard }
+        };
+        let reachable_from = |in_cluster: bool, pod_ip: Option<&str>, bound: &str| {
+            myself(in_cluster, pod_ip, bound).reachable()
         };
         assert_eq!(reachable_from(true, None, "127.0.0.1:1"), None);
         let reachable = |pod_ip: Option<&str>, bound: &str| reachable_from(false, pod_ip, bound);
@@ -175,5 +183,7 @@ mod tests {
         assert_eq!(reachable(None, "127.0.0.1:1").as_deref(), Some("127.0.0.1:1"));
         assert_eq!(reachable(None, "[::]:1"), None);
         assert_eq!(reachable(Some("none"), "[::]:1"), None);
+        let closed = Myself { is_open: false, ..myself(true, Some("10.0.0.7"), "[::]:1") };
+        assert_eq!(closed.reachable(), None, "TLS or a password: an answer is not to be had");
     }
 }

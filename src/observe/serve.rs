@@ -130,11 +130,13 @@ pub enum Closed {
     Stopped,
     /// By us: another process may serve the data from now on.
     Lapsed,
+    /// By either side: no TLS that both agree to, or a certificate that one of them refuses.
+    Handshake,
 }
 
 impl Closed {
     /// Every reason.
-    pub const ALL: [Closed; 9] = [
+    pub const ALL: [Closed; 10] = [
         Closed::Done,
         Closed::Idle,
         Closed::Evicted,
@@ -144,6 +146,7 @@ impl Closed {
         Closed::BadRequest,
         Closed::Stopped,
         Closed::Lapsed,
+        Closed::Handshake,
     ];
 
     /// The label value.
@@ -158,6 +161,7 @@ impl Closed {
             Closed::BadRequest => "bad_request",
             Closed::Stopped => "stopped",
             Closed::Lapsed => "lapsed",
+            Closed::Handshake => "handshake",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The accept loop. Comes in: connections. Goes out: each of them with the router behind it, under
-//! its time limits. Never: more than `--web.max-connections` that are kept, a connection that
-//! delays another one's accept.
+//! its time limits, and within TLS where `--web.config.file` says so. Never: more than
+//! `--web.max-connections` that are kept, a connection that delays another one's accept.
 //!
 //! # When it cannot keep up
 //! At the cap the connection that has been idle longest makes room. When all are answering, the new
@@ -12,7 +12,8 @@
 
 use super::guard::{BusyBody, Guarded, Limits, Place, Slot, Slots};
 use super::settings::{ListenAddress, Settings};
-use super::{Shared, router};
+use super::web_config::{Web, WebConfigError};
+use super::{Shared, gate, router};
 use crate::observe::Observe;
 use crate::observe::serve::Closed;
 use axum::Router;
@@ -22,26 +23,41 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// The address could not be taken.
+/// The server cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; see --web.listen-address")]
-pub struct BindError {
-    /// As configured.
-    pub address: ListenAddress,
-    /// What the system said.
-    pub source: io::Error,
+pub enum BindError {
+    /// The address could not be taken.
+    #[error("cannot listen on {address}; see --web.listen-address")]
+    Listen {
+        /// As configured.
+        address: ListenAddress,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is wrong by now: it was checked with the other flags.
+    #[error("cannot serve by --web.config.file {}", file.display())]
+    WebConfig {
+        /// As configured.
+        file: PathBuf,
+        /// What is wrong.
+        source: WebConfigError,
+    },
 }
 
 /// A socket that listens and takes nothing yet.
@@ -50,10 +66,16 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     settings: Settings,
+    web: Arc<Web>,
 }
 
-/// Takes the address of `--web.listen-address`. Needs a tokio runtime around it.
+/// Reads `--web.config.file` and takes the address of `--web.listen-address`. Needs a tokio runtime around it.
 pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+    let file = settings.config_file.as_deref();
+    let web = Web::open(file).map_err(|source| BindError::WebConfig {
+        file: file.map(ToOwned::to_owned).unwrap_or_default(),
+        source,
+    })?;
     let ListenAddress { host, port } = settings.listen_address;
     let taken = match host {
         Some(host) => listen(SocketAddr::new(host, port)),
@@ -67,8 +89,8 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     };
     let bound = taken.and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) =
-        bound.map_err(|source| BindError { address: settings.listen_address, source })?;
-    Ok(Bound { listener, address, settings: settings.clone() })
+        bound.map_err(|source| BindError::Listen { address: settings.listen_address, source })?;
+    Ok(Bound { listener, address, settings: settings.clone(), web: Arc::new(web) })
 }
 
 impl Bound {
@@ -77,13 +99,24 @@ impl Bound {
         self.address
     }
 
+    /// Whether a plain request without a password is answered.
+    pub fn is_open(&self) -> bool {
+        let web = self.web.current();
+        web.tls.is_none() && web.users.is_none()
+    }
+
     /// Serves until `stop` is cancelled, then ends the connections. Returns when all are gone, at
     /// the latest `--web.shutdown-timeout` after the cancelling.
     pub async fn serve(self, shared: Arc<Shared>, stop: CancellationToken) {
         let observe = Arc::clone(&shared.observe);
         observe.listening(self.address, &shared.telemetry_path);
+        let routes = router(Arc::clone(&shared));
+        let following =
+            Arc::clone(&self.web).follow(Arc::clone(&observe), shared.clock, stop.clone());
+        tokio::spawn(following);
         let server = Server {
-            router: router(shared),
+            router: gate::around(routes, Arc::clone(&self.web), shared),
+            web: self.web,
             limits: self.settings.limits,
             observe: Arc::clone(&observe),
             stop,
@@ -99,7 +132,10 @@ impl Bound {
                 }
                 None => {
                     observe.connection_refused(cap);
-                    refuse(stream);
+                    // Within TLS it could only be said after a handshake.
+                    if server.web.current().tls.is_none() {
+                        refuse(stream);
+                    }
                 }
             }
         }
@@ -161,6 +197,7 @@ fn refuse(stream: TcpStream) {
 #[derive(Debug, Clone)]
 struct Server {
     router: Router,
+    web: Arc<Web>,
     limits: Limits,
     observe: Arc<Observe>,
     /// Finish what is under way.
@@ -201,7 +238,70 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.observe.connection_opened();
+        let observe = Arc::clone(&self.observe);
         let slot = Arc::clone(&place.slot);
+        // Below TLS, so that the limits hold for the handshake, and what may no longer be sent does not
+        // leave a buffer either.
+        let guarded = Guarded::new(stream, Arc::clone(&slot), &self.limits);
+        let tls = self.web.current().tls.clone();
+        let closed = match tls {
+            None => self.http(guarded, slot).await,
+            Some(tls) => match self.handshake(guarded, tls, &slot).await {
+                Ok(stream) => self.http(stream, slot).await,
+                Err(closed) => closed,
+            },
+        };
+        observe.connection_closed(closed);
+        drop(place);
+    }
+
+    /// TLS, or why there is none. The time for it is that of a request's head.
+    async fn handshake<S>(
+        &self,
+        stream: Guarded<S>,
+        tls: Arc<ServerConfig>,
+        slot: &Slot,
+    ) -> Result<TlsStream<Guarded<S>>, Closed>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shaking = async {
+            let (error, mut stream) =
+                match TlsAcceptor::from(tls).accept(stream).into_fallible().await {
+                    Ok(stream) => return Ok(stream),
+                    Err(failed) => failed,
+                };
+            if let Some(ours) = slot.verdict() {
+                return Err(ours);
+            }
+            if has_left(&error) {
+                return Err(Closed::ClientGone);
+            }
+            self.observe.handshake_failed(&error);
+            // What the client sent meanwhile is read: closed with it unread, the connection would be reset,
+            // and the client might not hear why.
+            let rest = async {
+                stream.shutdown().await?;
+                tokio::io::copy(&mut stream.take(LONGEST_REST), &mut tokio::io::sink()).await
+            };
+            drop(tokio::time::timeout(LINGER, rest).await);
+            Err(Closed::Handshake)
+        };
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => Err(Closed::Stopped),
+            () = slot.evicted() => Err(Closed::Evicted),
+            // No answer is under way.
+            () = self.stop.cancelled() => Err(Closed::Done),
+            shaken = shaking => shaken,
+        }
+    }
+
+    /// Requests and answers, until either side ends.
+    async fn http<S>(self, stream: S, slot: Arc<Slot>) -> Closed
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let router = self.router;
         let busy = Arc::clone(&slot);
         let service = tower::service_fn(move |request: Request<Incoming>| {
@@ -213,7 +313,6 @@ impl Server {
                 Ok::<_, Infallible>(answer.map(|body| BusyBody::new(body, answering)))
             }
         });
-        let guarded = Guarded::new(stream, Arc::clone(&slot), &self.limits);
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -222,24 +321,34 @@ impl Server {
                 .header_read_timeout(self.limits.idle)
                 .max_header_size(HEAD_BYTES)
                 .max_buf_size(READ_BUFFER)
-                .serve_connection(TokioIo::new(guarded), TowerToHyperService::new(service))
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         );
         let mut stopping = false;
-        let closed = loop {
+        loop {
             tokio::select! {
                 biased;
-                () = self.cut.cancelled() => break Closed::Stopped,
-                () = slot.evicted() => break Closed::Evicted,
+                () = self.cut.cancelled() => return Closed::Stopped,
+                () = slot.evicted() => return Closed::Evicted,
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                ended = connection.as_mut() => break reason(ended, &slot),
+                ended = connection.as_mut() => return reason(ended, &slot),
             }
-        };
-        self.observe.connection_closed(closed);
-        drop(place);
+        }
     }
+}
+
+/// How long a client whose handshake failed has to hear why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes that are read of such a client.
+const LONGEST_REST: u64 = 64 * 1024;
+
+/// Whether the other side just went, as what only looks whether the port is open does.
+fn has_left(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::UnexpectedEof | Kind::ConnectionReset | Kind::BrokenPipe)
 }
 
 /// A connection that was gone before it was taken is no trouble of the listener's.

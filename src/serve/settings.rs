@@ -6,6 +6,7 @@ use crate::observe::serve::Path;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -53,6 +54,12 @@ pub struct Settings {
     )]
     pub shutdown_timeout: Duration,
 
+    /// TLS, client certificates, basic authentication, headers and a rate limit: a file in the format of
+    /// Prometheus's exporter-toolkit, read anew when it changes. The probes need no password and know no
+    /// limit
+    #[arg(long = "web.config.file", env = "VPCCNI_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
     /// Time limits of a connection; no flags, so that tests can shorten them
     #[arg(skip)]
     pub limits: Limits,
@@ -70,6 +77,7 @@ impl Default for Settings {
             telemetry_path: TelemetryPath("/metrics".to_owned()),
             max_connections: NonZeroUsize::new(512).unwrap_or(NonZeroUsize::MIN),
             shutdown_timeout: Duration::from_secs(10),
+            config_file: None,
             limits: Limits::default(),
         }
     }
@@ -223,7 +231,7 @@ mod tests {
                     "{} {} {}",
                     arg.get_long().unwrap(),
                     arg.get_env().unwrap().to_str().unwrap(),
-                    arg.get_default_values()[0].to_str().unwrap()
+                    arg.get_default_values().first().map_or("-", |value| value.to_str().unwrap())
                 )
             })
             .collect();
@@ -234,6 +242,7 @@ mod tests {
                 "web.telemetry-path VPCCNI_WEB_TELEMETRY_PATH /metrics",
                 "web.max-connections VPCCNI_WEB_MAX_CONNECTIONS 512",
                 "web.shutdown-timeout VPCCNI_WEB_SHUTDOWN_TIMEOUT 10s",
+                "web.config.file VPCCNI_WEB_CONFIG_FILE -",
             ]
         );
         let Cli { web } = Cli::try_parse_from(["x"]).unwrap();

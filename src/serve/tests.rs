@@ -667,7 +667,8 @@ async fn an_address_that_is_taken_is_an_error_that_names_the_flag() {
         error.to_string(),
         format!("cannot listen on {}; see --web.listen-address", site.address)
     );
-    assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
+    let BindError::Listen { source, .. } = error else { panic!("{error}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
 }
 
 #[tokio::test]
@@ -757,4 +758,120 @@ async fn an_answer_that_the_promise_ends_under_is_not_finished() {
     promise.begin(f64::INFINITY);
     assert!(rest(&mut kept).await.len() < 32 * 1024 * 1024);
     assert_eq!(site.get("/metrics?scope=self").await.status, 200);
+}
+
+/// A server's certificate, a file that serves it, and a client that trusts it.
+struct OfTls {
+    folder: tempfile::TempDir,
+    client: tokio_rustls::TlsConnector,
+}
+
+impl OfTls {
+    fn new() -> OfTls {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("tls.crt", &made.cert.pem());
+        write("tls.key", &made.signing_key.serialize_pem());
+        write("web.yml", "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        OfTls { folder, client: Arc::new(config).into() }
+    }
+
+    fn set(&self, settings: &mut Settings) {
+        settings.config_file = Some(self.folder.path().join("web.yml"));
+    }
+
+    async fn connect(&self, site: &Site) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let name = "localhost".try_into().unwrap();
+        self.client.connect(name, site.connect().await).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_has_the_time_of_a_head_and_makes_room_at_the_cap() {
+    let tls = OfTls::new();
+    let site = site(|settings| {
+        tls.set(settings);
+        settings.limits.head = SHORT;
+    });
+    let mut silent = site.connect().await;
+    assert_eq!(rest(&mut silent).await, b"");
+    site.closed("head_timeout").await;
+    // Within TLS the head is still due.
+    let mut shaken = tls.connect(&site).await;
+    let mut bytes = Vec::new();
+    drop(tokio::time::timeout(HANG, shaken.read_to_end(&mut bytes)).await.expect("an end"));
+    let name = "vpccni_exporter_http_connections_closed_total";
+    site.until(|| site.counted(name, "head_timeout") == 2.0).await;
+
+    let site = self::site(|settings| {
+        tls.set(settings);
+        settings.max_connections = NonZeroUsize::MIN;
+        settings.limits.evict = Duration::ZERO;
+    });
+    let mut silent = site.connect().await;
+    site.until(|| site.shared.observe.connections() == 1).await;
+    let mut next = tls.connect(&site).await;
+    assert_eq!(rest(&mut silent).await, b"");
+    site.closed("evicted").await;
+    next.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    next.read_to_end(&mut answer).await.expect("an end that is told");
+    assert_eq!(Answer::of(&answer).status, 200);
+}
+
+#[tokio::test]
+async fn at_the_cap_a_client_of_tls_is_told_nothing_in_the_clear() {
+    let tls = OfTls::new();
+    let site = site(|settings| {
+        tls.set(settings);
+        settings.max_connections = NonZeroUsize::MIN;
+    });
+    site.shared.publish(huge());
+    let mut stuck = tls.connect(&site).await;
+    stuck.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stuck.read_exact(&mut [0; 12]).await.unwrap();
+    assert_eq!(rest(&mut site.connect().await).await, b"");
+    let name = "vpccni_exporter_http_connections_refused_total";
+    assert_eq!(site.counted(name, "max_connections"), 1.0);
+}
+
+#[tokio::test]
+async fn within_tls_too_an_answer_that_the_promise_ends_under_is_not_finished() {
+    let tls = OfTls::new();
+    let promise = Arc::new(Promise::none());
+    let site = site_with(|settings| tls.set(settings), false, Arc::clone(&promise));
+    promise.begin(f64::INFINITY);
+    site.shared.publish(Published { term: 1, ..huge() });
+    let mut reading = tls.connect(&site).await;
+    reading.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    reading.read_exact(&mut [0; 12]).await.unwrap();
+    promise.end();
+    let mut all = Vec::new();
+    drop(tokio::time::timeout(HANG, reading.read_to_end(&mut all)).await.expect("an end"));
+    assert!(all.len() < 32 * 1024 * 1024, "{}", all.len());
+    site.closed("lapsed").await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_handshake_that_is_under_way() {
+    let tls = OfTls::new();
+    let site = site(|settings| {
+        tls.set(settings);
+        settings.shutdown_timeout = HANG;
+    });
+    let mut silent = site.connect().await;
+    site.until(|| site.shared.observe.connections() == 1).await;
+    site.stop.cancel();
+    assert_eq!(rest(&mut silent).await, b"");
+    tokio::time::timeout(HANG / 2, site.served).await.expect("it stops").unwrap();
 }

@@ -20,4 +20,6 @@ mod mirror;
 mod readme;
 mod real;
 mod support;
+mod tls;
 mod truth;
+mod web_config;

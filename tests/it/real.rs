@@ -10,6 +10,7 @@ mod pipeline;
 mod prometheus;
 pub(crate) mod reader;
 mod stores;
+mod web_config;
 
 /// The program that a variable names.
 fn part(variable: &str) -> PathBuf {

@@ -289,7 +289,8 @@ pub(crate) fn until_ok(address: SocketAddr, path: &str) -> Answer {
     })
 }
 
-fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
+/// An answer, as it comes off a connection.
+pub(crate) fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
     let first = line(stream)?;
     let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     let status = status.ok_or_else(|| bad(format!("no status line: {first:?}")))?;

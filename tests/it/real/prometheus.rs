@@ -163,6 +163,13 @@ impl Prometheus {
         }
     }
 
+    /// Why the last scrape of a job's one target failed, if it did.
+    pub(crate) fn last_error(&self, job: &str) -> Option<String> {
+        let answer = self.ask("/api/v1/targets", &[("state", "active"), ("scrapePool", job)]);
+        let error = answer["activeTargets"][0]["lastError"].as_str()?;
+        (!error.is_empty()).then(|| error.to_owned())
+    }
+
     /// What Prometheus said so far, for a failure's text.
     pub(crate) fn log(&self) -> String {
         self.process.so_far()
