@@ -148,9 +148,7 @@ fn a_hash_that_no_check_could_use_is_refused() {
     let good = hash("x");
     assert_eq!(Users::check("a", &good), Ok(()));
     let cost = |cost: &str| good.replacen("04", cost, 1);
-    for bad in
-        ["", "x", "plain password", &cost("03"), &cost("19"), &cost("4"), &good[1..]]
-    {
+    for bad in ["", "x", "plain password", &cost("03"), &cost("19"), &cost("4"), &good[1..]] {
         let allowed = Users::check("a", bad).unwrap_err();
         assert!(allowed.contains("$2a$, $2b$ or $2y$, a cost from 4 to 18"), "{bad}: {allowed}");
     }
