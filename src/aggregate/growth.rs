@@ -108,11 +108,13 @@ pub struct Memory {
     rose: [f64; SIGNS],
     /// Since when the warm pool is empty.
     empty_since: Option<f64>,
+    /// Whether the node was at its ceiling when requests were refused last: pods may have left since.
+    refused_at_ceiling: bool,
 }
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { rose: [f64::NEG_INFINITY; SIGNS], empty_since: None }
+        Memory { rose: [f64::NEG_INFINITY; SIGNS], empty_since: None, refused_at_ceiling: false }
     }
 }
 
@@ -124,11 +126,14 @@ impl Memory {
         }
     }
 
-    /// The node's newest page.
+    /// The node's newest page; what rose with it is told already.
     pub fn saw(&mut self, page: &Page, uptime: f64) {
         let is_empty = matches!((page.assigned(), page.total()), (Some(assigned), Some(total))
             if Total::takes(assigned) && Total::takes(total) && assigned >= total);
         self.empty_since = is_empty.then(|| self.empty_since.unwrap_or(uptime));
+        if self.rose[Sign::Refused as usize] >= uptime {
+            self.refused_at_ceiling = at_ceiling(page);
+        }
     }
 
     /// Why the node cannot grow, if it cannot, at this uptime. `page` is what stands of it, `pod_limit`
@@ -147,10 +152,9 @@ impl Memory {
         if !is_empty && !recently(Sign::Refused) {
             return None;
         }
-        let at_ceiling = matches!((page.assigned(), page.max()), (Some(assigned), Some(max))
-            if max > 0.0 && assigned >= max);
+        let was_at_ceiling = recently(Sign::Refused) && self.refused_at_ceiling;
         let reasons = [
-            (at_ceiling, Growth::Ceiling),
+            (at_ceiling(page) || was_at_ceiling, Growth::Ceiling),
             (recently(Sign::Subnet), Growth::Subnet),
             (recently(Sign::Denied), Growth::Denied),
             (recently(Sign::Throttled), Growth::Throttled),
@@ -160,6 +164,10 @@ impl Memory {
         let found = reasons.into_iter().find(|(holds, _)| *holds);
         Some(found.map_or(Growth::Unknown, |(_, reason)| reason))
     }
+}
+
+fn at_ceiling(page: &Page) -> bool {
+    matches!((page.assigned(), page.max()), (Some(assigned), Some(max)) if max > 0.0 && assigned >= max)
 }
 
 #[cfg(test)]
@@ -246,6 +254,20 @@ mod tests {
             let told = reason(page, limit, empty, rose);
             assert_eq!(told, expected, "{:?} {limit:?} {empty} {rose:?}", page.values);
         }
+    }
+
+    #[test]
+    fn a_refusal_at_the_ceiling_stays_one_when_pods_have_left() {
+        let (full, left) = (page(30.0, 30.0, 30.0), page(20.0, 30.0, 30.0));
+        let mut memory = Memory::default();
+        memory.rose(slot("awscni_no_available_ip_addresses", ""), 100.0);
+        memory.saw(&full, 100.0);
+        memory.saw(&left, 130.0);
+        assert_eq!(memory.blocked(&left, None, 130.0), Some(Growth::Ceiling));
+        assert_eq!(memory.blocked(&left, None, 100.0 + RECENT + 1.0), None);
+        memory.rose(slot("awscni_no_available_ip_addresses", ""), 160.0);
+        memory.saw(&left, 160.0);
+        assert_eq!(memory.blocked(&left, None, 160.0), Some(Growth::Unknown));
     }
 
     #[test]

@@ -61,7 +61,13 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
 fn is_probe(path: Path) -> bool {
     match path {
         Path::Healthz | Path::Livez | Path::Readyz | Path::DashHealthy | Path::DashReady => true,
-        Path::Metrics | Path::Landing | Path::Status | Path::Nodes | Path::Other => false,
+        Path::Metrics
+        | Path::Cluster
+        | Path::Node
+        | Path::Static
+        | Path::Status
+        | Path::Nodes
+        | Path::Other => false,
     }
 }
 

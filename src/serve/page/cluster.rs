@@ -70,8 +70,8 @@ fn notices(status: &Status, view: Option<&View>) -> Vec<(Level, String)> {
     let mut notices = Vec::new();
     if !status.ready {
         notices.push((Level::Critical, format!("Not ready: {}.", status.ready_reason)));
-    } else if status.ready_reason.contains("; ") {
-        notices.push((Level::Notice, format!("Ready, but: {}.", status.ready_reason)));
+    } else if let Some((_, notes)) = status.ready_reason.split_once("; ") {
+        notices.push((Level::Notice, format!("Ready, but: {notes}{}", stop(notes))));
     }
     if view.is_some_and(|view| view.is_shard) {
         let told = "This is one of several shards: everything here is about its own nodes.";

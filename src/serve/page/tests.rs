@@ -219,7 +219,7 @@ fn the_exporter_says_of_itself_what_an_operator_must_know() {
     };
     assert!(told(|s| s.may_serve = false).contains("Another process holds the Lease"));
     assert!(told(|s| s.data_hidden = true).contains("USE_PROMETHEUS=false"));
-    assert!(told(|s| s.ready_reason = "targets: 1; right missing".into()).contains("Ready, but: "));
+    assert!(told(|s| s.ready_reason = "targets: 1; is it?".into()).contains("Ready, but: is it?<"));
     assert!(!told(|_| ()).contains("Ready, but: "));
     let refused = told(|s| s.mirror.outlets.push(outlet(Some("AccessDenied"))));
     assert!(refused.contains("CloudWatch gets nothing (put): AccessDenied."));

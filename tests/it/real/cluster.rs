@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 mod account;
 mod api;
+mod chart;
 mod harness;
 mod leaders;
 mod mirror;

@@ -83,10 +83,15 @@ impl Api {
     /// Makes an object be as it is written, whether it is there or not; its path comes from its own
     /// kind and name.
     pub(crate) async fn apply(&self, object: &Value) {
+        let made = self.try_apply(object).await;
+        made.unwrap_or_else(|refusal| panic!("{}: {refusal:?}: {object}", path_of(object)));
+    }
+
+    /// The same, where it may be refused.
+    pub(crate) async fn try_apply(&self, object: &Value) -> Result<Value, Refusal> {
         let path = path_of(object) + "?fieldManager=tests&force=true";
         let body = object.to_string().into_bytes();
-        let made = self.ask("PATCH", &path, "application/apply-patch+yaml", body).await;
-        made.unwrap_or_else(|refusal| panic!("PATCH {path}: {refusal:?}: {object}"));
+        self.ask("PATCH", &path, "application/apply-patch+yaml", body).await
     }
 
     /// Deletes an object, or all in a collection, at once; it need not be there.
