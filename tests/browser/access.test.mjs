@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { HOSTILE, broken, hostile, mixed } from './fleets.mjs';
-import { AXE, HANGS, exporter, fleet, nodes, open, ready, scenario, until } from './world.mjs';
+import { scenario } from './scenario.mjs';
+import { AXE, HANGS, exporter, fleet, nodes, open, ready, until } from './world.mjs';
 
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
@@ -98,11 +99,12 @@ scenario('the keyboard reaches everything in the order of the page, and one sees
   await ready(running);
   for (const colorScheme of ['light', 'dark']) {
     const page = await open(t, `${running.url}?rows=5&page=2`, { clock: true, colorScheme });
-    const wanted = await page.evaluate(() => {
-      const all = [...document.querySelectorAll('a[href], button, input, select, [tabindex="0"]')];
-      globalThis.reachable = all.filter((on) => on.type !== 'hidden' && on.checkVisibility());
-      return globalThis.reachable.map((on) => on.outerHTML.slice(0, 80));
+    // Anew each time: the page updates itself meanwhile.
+    await page.evaluate(() => {
+      globalThis.reachable = () => [...document.querySelectorAll('a[href], button, input, select, [tabindex="0"]')]
+        .filter((on) => on.type !== 'hidden' && on.checkVisibility());
     });
+    const wanted = await page.evaluate(() => globalThis.reachable().map((on) => on.outerHTML.slice(0, 80)));
     const reached = [];
     for (let presses = 0; presses < wanted.length; presses += 1) {
       await page.keyboard.press('Tab');
@@ -111,8 +113,9 @@ scenario('the keyboard reaches everything in the order of the page, and one sees
         const { outlineStyle, outlineWidth, outlineColor } = getComputedStyle(it);
         const { left, right, top, bottom } = it.getBoundingClientRect();
         const seen = right > 0 && left < innerWidth && bottom > 0 && top < innerHeight;
-        const outlined = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2 && outlineColor !== getComputedStyle(document.body).backgroundColor;
-        return { at: globalThis.reachable.indexOf(it), seen, outlined, html: it.outerHTML.slice(0, 80) };
+        const paper = getComputedStyle(document.body).backgroundColor;
+        const outlined = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2 && outlineColor !== paper;
+        return { at: globalThis.reachable().indexOf(it), seen, outlined, html: it.outerHTML.slice(0, 80) };
       });
       assert.ok(on.seen && on.outlined, JSON.stringify(on));
       reached.push(on.at);

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { HOSTILE, hostile } from './fleets.mjs';
-import { exporter, fleet, names, nodes, open, ready, scenario } from './world.mjs';
+import { scenario } from './scenario.mjs';
+import { exporter, fleet, names, nodes, open, ready } from './world.mjs';
 
 /** Elements that a page may have, and attributes that begin so none. */
 const OURS = ['A', 'BODY', 'BUTTON', 'CAPTION', 'CODE', 'DD', 'DIV', 'DL', 'DT', 'FIGCAPTION', 'FIGURE', 'FORM', 'H1', 'H2',

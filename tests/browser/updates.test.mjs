@@ -3,7 +3,8 @@
 // own clock, which the test sets forward.
 
 import assert from 'node:assert/strict';
-import { exporter, fleet, ipamd, nodes, open, ready, scenario, until } from './world.mjs';
+import { scenario } from './scenario.mjs';
+import { exporter, fleet, ipamd, nodes, open, ready, until } from './world.mjs';
 
 /** Between two refreshes of the page. */
 const REFRESH = 5000;

@@ -10,7 +10,6 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
 
 const PARTS = createRequire(join(need('VPCCNI_BROWSER_PARTS'), 'parts.js'));
 const PROGRAM = need('VPCCNI_PROGRAM');
@@ -26,18 +25,6 @@ function need(name) {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set: run tests/browser/check`);
   return value;
-}
-
-/** A test; what `t.after` is given is done at its end, the last first, and its errors are the test's. */
-export function scenario(name, body) {
-  test(name, async () => {
-    const afters = [];
-    const errors = [];
-    const keep = (error) => errors.push(error);
-    await body({ after: (task) => afters.unshift(task) }).catch(keep);
-    for (const task of afters) await Promise.resolve().then(task).catch(keep);
-    if (errors.length > 0) throw errors[0];
-  });
 }
 
 /** Asks until the answer is not false, and returns it. */
@@ -122,9 +109,13 @@ async function run(t, words, says) {
   return { found, stop, told: () => told };
 }
 
-/** The program against nodes of a file; with a short interval, so that nothing takes long. */
-export async function exporter(t, file, { interval = '500ms', port = 0 } = {}) {
-  const words = ['--web.listen-address', `127.0.0.1:${port}`, '--scrape.interval', interval, '--discover.file', file];
+/**
+ * The program against nodes of a file; with a short interval, so that nothing takes long, and all of it for an answer:
+ * the nodes are a test's own, on a machine that is busy.
+ */
+export async function exporter(t, file, { interval = '2s', port = 0 } = {}) {
+  const words = ['--web.listen-address', `127.0.0.1:${port}`, '--scrape.interval', interval, '--scrape.timeout', interval,
+    '--publish.interval', '200ms', '--discover.file', file];
   const { found, stop } = await run(t, words, /listening for HTTP address=127\.0\.0\.1:(\d+)/);
   return { url: `http://127.0.0.1:${found[1]}/`, port: Number(found[1]), stop };
 }
@@ -147,7 +138,11 @@ export async function nodes({ url }) {
 }
 
 let browser;
-after(async () => (await browser)?.close());
+
+/** Closes it. */
+export async function close() {
+  await (await browser)?.close();
+}
 
 /** The browser, the same for all tests of a file. */
 async function started() {
