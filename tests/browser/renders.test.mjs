@@ -2,9 +2,10 @@
 // reads. Never: a picture compared with another.
 
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import { broken, mixed } from './fleets.mjs';
 import { scenario } from './scenario.mjs';
-import { HANGS, demo, exporter, fleet, ipamd, names, nodes, open, ready, until } from './world.mjs';
+import { demo, exporter, fleet, ipamd, names, nodes, open, ready, until } from './world.mjs';
 
 /** Of the first page with all that it loads, uncompressed. */
 const SIZE = 60_000;
@@ -26,10 +27,11 @@ scenario('an empty fleet says so, and invents no figure', async (t) => {
 });
 
 scenario('before the first round it has no figures; once it has closed the page turns into a full one by itself', async (t) => {
-  let answer = HANGS;
-  const list = ['a', 'b'].map((name) => ({ name, answer: () => answer }));
+  let answer;
+  const later = new Promise((done) => { answer = done; });
+  const list = ['a', 'b'].map((name) => ({ name, answer: () => later }));
   const { file } = await fleet(t, list);
-  const service = await exporter(t, file, { interval: '4s' });
+  const service = await exporter(t, file, { interval: '20s' });
   const page = await open(t, `${service.url}#main`, { clock: true });
   assert.match(await text(page, '#findings'), /No figures yet/);
   assert.match(await text(page, '#findings'), /Not ready: /);
@@ -39,7 +41,7 @@ scenario('before the first round it has no figures; once it has closed the page 
   const node = await open(t, `${service.url}node/a`);
   node.expected.push('404');
   assert.match(await text(node, 'main'), /No node is known yet/);
-  answer = ipamd({ assigned: 3, total: 5, max: 10 });
+  answer(ipamd({ assigned: 3, total: 5, max: 10 }));
   await ready(service);
   await until('the page has figures', async () => {
     await page.clock.fastForward(5000);
@@ -79,7 +81,14 @@ scenario('without its script it shows the same, and filters and sorts', async (t
     ...await page.locator('table.nodes tr').evaluateAll((rows) =>
       rows.map((row) => [...row.children].slice(0, -1).map((cell) => cell.textContent)))];
   const [page, plain] = [await open(t, service.url), await open(t, service.url, { javaScriptEnabled: false })];
-  assert.deepEqual(await read(plain), await read(page));
+  // A node that is late once, on a machine that is busy, is not a difference.
+  let both;
+  await until('both are the same', async () => {
+    both = [await read(page), await read(plain)];
+    if (isDeepStrictEqual(...both)) return true;
+    for (const each of [page, plain]) await each.reload();
+    return false;
+  }).catch(() => assert.deepEqual(both[1], both[0]));
   assert.equal(await plain.locator('#pause').isVisible(), false, 'no button that would do nothing');
 
   await plain.getByRole('link', { name: 'Assigned' }).click();

@@ -58,15 +58,15 @@ export const REFUSES = Symbol('refuses connections');
 
 /**
  * Nodes behind sockets, and the file that lists them. A node is `{name, labels, answer}`: `answer` is a text, a status,
- * [`HANGS`], [`REFUSES`], or a function that says which.
+ * [`HANGS`], [`REFUSES`], or a function that says which, now or later.
  */
 export async function fleet(t, nodes) {
   const folder = await mkdtemp(join(tmpdir(), 'vpc-cni-exporter-browser-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const file = join(folder, 'targets.json');
   const listed = await Promise.all(nodes.map(async (node) => {
-    const server = createServer((_, response) => {
-      const answer = typeof node.answer === 'function' ? node.answer() : node.answer;
+    const server = createServer(async (_, response) => {
+      const answer = await (typeof node.answer === 'function' ? node.answer() : node.answer);
       if (answer === HANGS) return;
       const text = typeof answer === 'string' ? answer : '';
       response.writeHead(text ? 200 : answer, { 'content-type': 'text/plain; version=0.0.4' });
