@@ -157,6 +157,7 @@ fn scrapes(node: &NodeView, now: f64) -> Markup {
         @if node.recent.iter().next().is_none() { p { "It was not scraped yet." } }
         @else {
             table.small {
+                caption.hidden { "Last scrapes" }
                 thead { tr {
                     th scope="col" { "Ended" } th scope="col" { "Outcome" } th.number scope="col" { "Took" }
                 } }

@@ -152,8 +152,8 @@ impl Prometheus {
             let targets = answer["activeTargets"].as_array().unwrap().clone();
             let target = targets
                 .into_iter()
-                .find(|t| t["discoveredLabels"]["__address__"] == json!(target.to_string()))
-                .filter(|t| t["health"] == json!("up"))?;
+                .filter(|t| t["discoveredLabels"]["__address__"] == json!(target.to_string()))
+                .find(|t| t["health"] == json!("up"))?;
             Some(target["lastScrape"].as_str().unwrap().to_owned())
         };
         let mut before = last();

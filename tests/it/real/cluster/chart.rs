@@ -77,7 +77,7 @@ fn the_chart_without_values_is_admitted_and_runs_with_exactly_its_rights() {
     wait(admin.apply(&pod(deployment)));
     let mut privileged = pod(deployment);
     privileged["metadata"]["name"] = json!("privileged");
-    privileged["spec"]["containers"][0]["securityContext"]["privileged"] = json!(true);
+    privileged["spec"]["hostNetwork"] = json!(true);
     let refusal = wait(admin.try_apply(&privileged)).unwrap_err();
     assert_eq!(refusal.code, 403, "the standard is enforced here: {refusal:?}");
 
