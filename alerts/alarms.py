@@ -21,7 +21,7 @@ PARAMETERS = {
     "Topic": ("String", "", "ARN of the SNS topic that is told; none without it"),
     "Namespace": ("String", "Kubernetes", "--mirror.namespace of put"),
     "EmfNamespace": ("String", "", "--mirror.namespace of EMF, VpcCni by default; empty where EMF is not sent"),
-    "UtilizationPercent": ("Number", 90, "Addresses in use, of those that the nodes can have"),
+    "UtilizationPercent": ("Number", 90, "Addresses in use, of those that the nodes can have, or of the usable ones"),
     "NodeUtilizationPercent": ("Number", 95, "The same on the fullest tenth of the nodes"),
     "WarmAddresses": ("Number", 1, "Free addresses attached to all nodes together, at least"),
     "Ec2ErrorPercent": ("Number", 10, "Failed EC2 calls of all, where more than ten failed in five minutes"),
@@ -95,8 +95,18 @@ ALARMS = {
         }),
         OVER, ref("UtilizationPercent"), (12, 15),
     ),
+    # The helper's names know nothing of pod limits, but for the figures of single nodes.
+    "UsableAddressesNearlyUsed": alarm(
+        "Pods use nearly all addresses that the nodes can put to use in ${ClusterName}.",
+        "VpcCniAddressesNearCeiling",
+        ("IF(usable > 0, 100 * used / usable, 0)", {
+            "used": metric("vpccni_cluster_ip_addresses_assigned", "Average", 60, own=True, ip_family="ipv4"),
+            "usable": metric("vpccni_cluster_ip_addresses_usable", "Average", 60, own=True, ip_family="ipv4"),
+        }),
+        OVER, ref("UtilizationPercent"), (12, 15), condition="HasEmf",
+    ),
     "NodesNearCeiling": alarm(
-        "Pods use nearly all addresses that the fullest tenth of the nodes can have in ${ClusterName}.",
+        "Pods use nearly all addresses that the fullest tenth of the nodes can put to use in ${ClusterName}.",
         "VpcCniNodesFull",
         metric("ipUtilizationPerNode", "p90", 60), OVER, ref("NodeUtilizationPercent"), (12, 15),
     ),

@@ -213,54 +213,54 @@ CASES = {
         vpccni_cluster_ip_addresses_assigned{ip_family="ipv6"} 7x70
         """,
         "39m", "41m",
-        "91% of the addresses that the nodes can have are in use, 910 in all. Without more nodes new pods will wait.",
+        "91% of the usable addresses of the nodes are in use, 910 in all. Without more nodes new pods will wait.",
         silent=[
             ("nearly", "vpccni_cluster_ip_utilization_ratio 0.89x60", "50m"),
             ("for a while", "vpccni_cluster_ip_utilization_ratio 0.5x9 0.95x28 0.5x30", "42m"),
             ("of nodes with IPv6", """
             vpccni_cluster_ip_addresses_assigned{ip_family="ipv6"} 100x60
-            vpccni_cluster_ip_addresses_max{ip_family="ipv6"} 100x60
+            vpccni_cluster_ip_addresses_usable{ip_family="ipv6"} 100x60
             vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"} 0x60
-            vpccni_cluster_ip_addresses_max{ip_family="ipv4"} 0x60
+            vpccni_cluster_ip_addresses_usable{ip_family="ipv4"} 0x60
             """, "50m"),
         ],
         also=[
             ("shards have no ratio", """
             vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"} 100x60
-            vpccni_cluster_ip_addresses_max{ip_family="ipv4"} 100x60
+            vpccni_cluster_ip_addresses_usable{ip_family="ipv4"} 100x60
             b: vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"} 84x60
-            b: vpccni_cluster_ip_addresses_max{ip_family="ipv4"} 100x60
+            b: vpccni_cluster_ip_addresses_usable{ip_family="ipv4"} 100x60
             """, ("40m",)),
         ],
     ),
     "VpcCniZoneNearCeiling": Case(
         NODE_INFO + """
         awscni_assigned_ip_addresses{node="n1"} 91x60
-        awscni_ip_max{node="n1"} 100x60
+        vpccni_node_ip_addresses_usable{node="n1"} 100x60
         awscni_assigned_ip_addresses{node="n2"} 20x60
-        awscni_ip_max{node="n2"} 100x60
+        vpccni_node_ip_addresses_usable{node="n2"} 100x60
         vpccni_cluster_ip_utilization_ratio 0.55x60
         """,
         "28m", "32m",
-        "91% of the addresses that the nodes in us-west-2a can have are in use; other zones have room. Pods that"
+        "91% of the usable addresses of the nodes in us-west-2a are in use; other zones have room. Pods that"
         " have to run in this one (volumes, spread constraints) will wait.",
         labels={"zone": "us-west-2a"},
         silent=[
             ("nearly", NODE_INFO + """
             awscni_assigned_ip_addresses{node="n1"} 89x60
-            awscni_ip_max{node="n1"} 100x60
+            vpccni_node_ip_addresses_usable{node="n1"} 100x60
             vpccni_cluster_ip_utilization_ratio 0.5x60
             """, "40m"),
             ("the whole cluster, which has an alert of its own", NODE_INFO + """
             awscni_assigned_ip_addresses{node="n1"} 95x60
-            awscni_ip_max{node="n1"} 100x60
+            vpccni_node_ip_addresses_usable{node="n1"} 100x60
             vpccni_cluster_ip_utilization_ratio 0.95x60
             """, "40m"),
             ("pages of aws-node that another job scrapes", NODE_INFO + """
             aws-node: awscni_assigned_ip_addresses{node="n1"} 100x60
             aws-node: awscni_ip_max{node="n1"} 100x60
             awscni_assigned_ip_addresses{node="n1"} 10x60
-            awscni_ip_max{node="n1"} 100x60
+            vpccni_node_ip_addresses_usable{node="n1"} 100x60
             vpccni_cluster_ip_utilization_ratio 0.1x60
             """, "40m"),
         ],
@@ -268,7 +268,7 @@ CASES = {
     "VpcCniAddressesRunOutWithinADay": Case(
         "vpccni_cluster_ip_utilization_ratio 0.4+0.0005x900",
         "760m", "810m",
-        "80.5% of the addresses that the nodes can have are in use. Drawn on from the last six hours, and from the last"
+        "80.5% of the usable addresses of the nodes are in use. Drawn on from the last six hours, and from the last"
         " day, this reaches all of them within 24 hours, unless nodes are added.",
         silent=[
             ("a history of some hours", "vpccni_cluster_ip_utilization_ratio 0.6+0.0005x700", "650m"),
@@ -905,7 +905,7 @@ vpccni_cluster_nodes{state="failed"} =0
 vpccni_cluster_nodes{state="missing"} =0
 vpccni_cluster_ip_utilization_ratio =0.72
 vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"} =720
-vpccni_cluster_ip_addresses_max{ip_family="ipv4"} =1000
+vpccni_cluster_ip_addresses_usable{ip_family="ipv4"} =1000
 vpccni_cluster_aws_api_errors_total{error="InsufficientFreeAddressesInSubnet"} +0
 vpccni_cluster_aws_api_errors_total{error="InsufficientCidrBlocks"} +0
 vpccni_cluster_aws_api_errors_total{error="UnauthorizedOperation"} +0
@@ -933,8 +933,8 @@ vpccni_node_scrape_success{node="n1"} =1
 vpccni_node_scrape_success{node="n2"} =0
 awscni_assigned_ip_addresses{node="n1"} =70
 awscni_assigned_ip_addresses{node="n2"} =74
-awscni_ip_max{node="n1"} =100
-awscni_ip_max{node="n2"} =100
+vpccni_node_ip_addresses_usable{node="n1"} =100
+vpccni_node_ip_addresses_usable{node="n2"} =100
 awscni_no_available_ip_addresses{node="n1"} +0
 awscni_aws_api_error_count{node="n1"} +1
 awscni_ipamd_error_count{node="n1"} +1
@@ -974,7 +974,7 @@ vpccni_exporter_mirror_points_dropped_total{outlet="put",reason="cap"} +0
 PAGES = """
 awscni_no_available_ip_addresses{node="n1"} +50
 awscni_assigned_ip_addresses{node="n1"} =100
-awscni_ip_max{node="n1"} =100
+vpccni_node_ip_addresses_usable{node="n1"} =100
 awscni_aws_api_error_count{node="n1",api="CreateNetworkInterface",error="InsufficientCidrBlocks"} +50
 awscni_ec2api_error_count{node="n1",fn="CreateNetworkInterface"} +50
 awscni_ipamd_error_count{node="n1",fn="unExpectedMaxENIAttached"} +50

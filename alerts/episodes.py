@@ -19,7 +19,7 @@ class Episode:
 
 
 def strained(count, ec2, crowded=False):
-    """So many nodes of which EC2 says that, and which are sent more pods than they can have addresses for."""
+    """So many nodes of which EC2 says that, and which are sent more pods than they can have."""
     return count, "strain", {"ec2": ec2, "crowded": "true" if crowded else "false"}
 
 
@@ -110,6 +110,14 @@ EPISODES = [
         REFUSED | {"VpcCniNodesFull", "VpcCniAddressesNearCeiling"},
         lasts={"VpcCniNodesFull"},
         after=LEFT,
+    ),
+    # Every node hands out prefixes, of which it can have far more than the pods that its kubelet takes: the kubelets
+    # refuse, ipamd does not, and the cluster is full.
+    Episode(
+        "pod-limits",
+        [strained(NODES, "fine", crowded=True)],
+        {"VpcCniNodesFull", "VpcCniAddressesNearCeiling"},
+        prefix=NODES,
     ),
     # A node does not answer as it should, in one way or the other: it has no figures. One to three of twenty are not
     # many.

@@ -135,8 +135,8 @@ FIGURES = [
         'sum by (cluster) (vpccni_cluster_ip_addresses_assigned{JOB,ip_family="ipv4"})',
     ),
     record(
-        "cluster:vpccni_ip_addresses_max:sum",
-        'sum by (cluster) (vpccni_cluster_ip_addresses_max{JOB,ip_family="ipv4"})',
+        "cluster:vpccni_ip_addresses_usable:sum",
+        'sum by (cluster) (vpccni_cluster_ip_addresses_usable{JOB,ip_family="ipv4"})',
     ),
     # The exporter's own ratio, which shards have not.
     record(
@@ -144,7 +144,7 @@ FIGURES = [
         """
         max by (cluster) (vpccni_cluster_ip_utilization_ratio{JOB})
         or
-        cluster:vpccni_ip_addresses_assigned:sum / (cluster:vpccni_ip_addresses_max:sum > 0)
+        cluster:vpccni_ip_addresses_assigned:sum / (cluster:vpccni_ip_addresses_usable:sum > 0)
         """,
     ),
     *(
@@ -159,12 +159,12 @@ FIGURES = [
             """,
         )
         for place in ("zone", "nodegroup")
-        for what, family in (("assigned", "awscni_assigned_ip_addresses"), ("max", "awscni_ip_max"))
+        for what, family in (("assigned", "awscni_assigned_ip_addresses"), ("usable", "vpccni_node_ip_addresses_usable"))
     ),
     *(
         record(
             f"cluster_{place}:vpccni_ip_utilization:ratio",
-            f"cluster_{place}:vpccni_ip_addresses_assigned:sum / (cluster_{place}:vpccni_ip_addresses_max:sum > 0)",
+            f"cluster_{place}:vpccni_ip_addresses_assigned:sum / (cluster_{place}:vpccni_ip_addresses_usable:sum > 0)",
         )
         for place in ("zone", "nodegroup")
     ),
@@ -272,8 +272,8 @@ CAPACITY = [
     warning(
         "VpcCniAddressesNearCeiling", "30m",
         "cluster:vpccni_ip_utilization:ratio > 0.9",
-        "Pods<ours> use more than nine tenths of the addresses that the nodes can have.",
-        """<%> of the addresses that the nodes can have are in use, <figure
+        "Pods<ours> use more than nine tenths of the usable addresses of the nodes.",
+        """<%> of the usable addresses of the nodes are in use, <figure
         cluster:vpccni_ip_addresses_assigned:sum{cluster=<cluster>}> in all. Without more nodes new pods will wait.""",
     ),
     warning(
@@ -283,9 +283,9 @@ CAPACITY = [
         unless on (cluster)
         cluster:vpccni_ip_utilization:ratio > 0.9
         """,
-        "Pods<ours> in <zone> use more than nine tenths of the addresses that the nodes there can have.",
-        """<%> of the addresses that the nodes in <zone> can have are in use; other zones have room. Pods that have to
-        run in this one (volumes, spread constraints) will wait.""",
+        "Pods<ours> in <zone> use more than nine tenths of the usable addresses of the nodes there.",
+        """<%> of the usable addresses of the nodes in <zone> are in use; other zones have room. Pods that have to run in
+        this one (volumes, spread constraints) will wait.""",
     ),
     # By both windows: six hours of any morning lead to the sky. `offset`: not by an hour of history.
     warning(
@@ -296,9 +296,9 @@ CAPACITY = [
         and predict_linear(cluster:vpccni_ip_utilization:ratio[1d], 86400) > 1
         and cluster:vpccni_ip_utilization:ratio offset 12h
         """,
-        "At this pace pods<ours> use up all addresses of the nodes within a day.",
-        """<%> of the addresses that the nodes can have are in use. Drawn on from the last six hours, and from the last
-        day, this reaches all of them within 24 hours, unless nodes are added.""",
+        "At this pace pods<ours> use up all usable addresses of the nodes within a day.",
+        """<%> of the usable addresses of the nodes are in use. Drawn on from the last six hours, and from the last day,
+        this reaches all of them within 24 hours, unless nodes are added.""",
     ),
 ]
 

@@ -2,8 +2,8 @@
 (--node.detail=core or full); all others do with the cluster scope alone."""
 
 from panels import (ANY_IS_BAD, ANY_IS_ODD, BAD, CALM, COUNT, FULL, GOOD, PER_MINUTE, PER_SECOND, PROMETHEUS, QUIET,
-                    RATIO, SECONDS, WARN, Board, Query, bars, buckets, choice, events, fixed, lately,
-                    only, per_minute, prometheus_variables, row, series, stat, table)
+                    RATIO, SECONDS, WARN, Board, Query, bars, buckets, choice, events, fixed, labels_of,
+                    lately, only, per_minute, prometheus_variables, row, series, stat, table)
 
 # Codes of AWS by what an operator does about them.
 SUBNET = "InsufficientFreeAddressesInSubnet|InsufficientCidrBlocks"
@@ -21,10 +21,10 @@ def because(selector):
     return f"60 * sum(rate({ERRORS}{{{selector}}}[$__rate_interval]))"
 
 
-# Shards add up; ratios are their sums'. A single exporter's own ratio is the better one: it knows more limits.
+# Shards add up; ratios are their sums'. A single exporter's own ratio is the better one: of nodes that tell both.
 CLUSTER_USED = """max by (cluster) (vpccni_cluster_ip_utilization_ratio)
 or sum by (cluster) (vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"})
-  / (sum by (cluster) (vpccni_cluster_ip_addresses_max{ip_family="ipv4"}) > 0)"""
+  / (sum by (cluster) (vpccni_cluster_ip_addresses_usable{ip_family="ipv4"}) > 0)"""
 
 # A node of these zones and node groups. While one leader follows another a node may have two of every series.
 CHOSEN = "and on (cluster, node) vpccni_node_info"
@@ -34,7 +34,8 @@ def of_node(metric):
     return f"max by (cluster, node) ({metric})"
 
 
-NODE_USED = f'({of_node("awscni_assigned_ip_addresses")} / ({of_node("awscni_ip_max")} > 0))'
+NODE_USABLE = of_node("vpccni_node_ip_addresses_usable")
+NODE_USED = f'({of_node("awscni_assigned_ip_addresses")} / ({NODE_USABLE} > 0))'
 NODE_REFUSED = lately("cluster, node", "awscni_no_available_ip_addresses")
 # Whoever refuses pods comes first, then whoever is full.
 WORST = f"topk(100, (({NODE_REFUSED} + {NODE_USED}) or {NODE_USED}) {CHOSEN})"
@@ -49,7 +50,7 @@ def known(label):
 
 def used_by(label):
     return (f'sum by ({label}) ({of_node("awscni_assigned_ip_addresses")} {known(label)})\n'
-            f'/ (sum by ({label}) ({of_node("awscni_ip_max")} {known(label)}) > 0)')
+            f'/ (sum by ({label}) ({NODE_USABLE} {known(label)}) > 0)')
 
 
 def refused_by(label):
@@ -69,6 +70,12 @@ GAUGE = {"type": "gauge", "mode": "basic"}
 FILLED = {"type": "color-background", "mode": "basic"}
 NODE = {"cluster": ("Cluster", {}), "node": ("Node", only(links=NODE_LINK)), "zone": ("Zone", {}),
         "nodegroup": ("Node group", {}), "instance_type": ("Type", {}), "cni_version": ("CNI", {})}
+# Of vpccni_daemonset_config_info, in its order.
+SETTINGS = {"cluster": ("Cluster", {}), "daemonset": ("DaemonSet", {}), "version": ("Version", {})} | {
+    setting.lower(): (setting, {}) for setting in (
+        "WARM_ENI_TARGET", "WARM_IP_TARGET", "WARM_PREFIX_TARGET", "MINIMUM_IP_TARGET", "MAX_ENI", "IP_COOLDOWN_PERIOD",
+        "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "ENABLE_SUBNET_DISCOVERY", "ENABLE_POD_ENI",
+        "ENABLE_IPv4", "ENABLE_IPv6")}
 NODE_WHERE = {label: NODE[label] for label in ("cluster", "node", "zone", "nodegroup")}
 PERCENT_OF_100 = only(RATIO, FULL, custom_cellOptions=GAUGE, min=0, max=1, decimals=0)
 
@@ -78,8 +85,9 @@ NOW = row(
          "Each is a pod that did not start. This also sees an empty subnet, of which use of the instances knows nothing.",
          Query(lately("cluster", "vpccni_cluster_ip_requests_refused_total"), "{{cluster}}"),
          steps=ANY_IS_BAD, decimals=0),
-    stat(4, "Pod addresses in use", "Addresses in use on IPv4 nodes, of those that the nodes can have at most. It says "
-         "nothing about the subnets: these may be empty long before.",
+    stat(4, "Pod addresses in use", "Addresses in use on IPv4 nodes, of the usable ones: what the instances allow, or the "
+         "kubelets' pod limits where these are known and lower. It says nothing about the subnets: these may be empty "
+         "long before.",
          Query(CLUSTER_USED, "{{cluster}}"), unit=RATIO, steps=FULL, decimals=1),
     stat(6, "Nodes not up", "stale: the last scrape failed, its figures still stand. failed: no figures that stand. "
          "missing: no aws-node pod on a node that needs one. Figures of failed and missing nodes are in no sum.",
@@ -111,10 +119,12 @@ WHY = row(
     events(8, "AWS errors by code", "Failed AWS calls by the code that AWS answered.", ERRORS, "error"),
     events(8, "ipamd errors by function", "What ipamd could not do. increaseIPPool…: it cannot grow. Others: see the log "
            "of aws-node on the node.", "vpccni_cluster_ipamd_errors_total", "fn"),
-    series(8, "Pod addresses of IPv4 nodes", "in use, attached to the nodes (in use or warm), and the most that the "
-           "instances allow. The forecast goes on from the last six hours for a day, once there is an hour of data.",
+    series(8, "Pod addresses of IPv4 nodes", "in use, attached to the nodes (in use or warm), usable (what the "
+           "kubelets' pod limits leave of the ceiling, where they are known) and the most that the instances allow, the "
+           "ceiling. The forecast goes on from the last six hours for a day, once there is an hour of data.",
            Query('sum(vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"})', "in use"),
            Query('sum(vpccni_cluster_ip_addresses_attached{ip_family="ipv4"})', "attached"),
+           Query('sum(vpccni_cluster_ip_addresses_usable{ip_family="ipv4"})', "usable"),
            Query('sum(vpccni_cluster_ip_addresses_max{ip_family="ipv4"})', "ceiling"),
            Query('clamp_min(predict_linear(sum(vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"})[6h:5m], 86400), 0)\n'
                  'and sum(vpccni_cluster_ip_addresses_assigned{ip_family="ipv4"} offset 1h)', "in use in 24 h"),
@@ -133,27 +143,32 @@ WHY = row(
            overrides={name: only(color=fixed(color)) for name, color in
                       {"up": GOOD, "stale": WARN, "failed": BAD, "missing": "purple"}.items()}
            | {"expected": only(color=fixed(QUIET), custom_fillOpacity=0, custom_stacking={"mode": "none", "group": "B"})}),
+    table(24, "Settings of aws-node", "How aws-node's DaemonSets are set: the image's version, warm targets, prefixes, custom "
+          "networking. Empty: not set. valueFrom: set by a ConfigMap or Secret. No rows without Kubernetes discovery.",
+          (None, labels_of("vpccni_daemonset_config_info"), {}),
+          labels=SETTINGS, sort=[("DaemonSet", False)], height=5),
 )
 
 WHERE = row(
     "Where (series of nodes: empty with --node.detail=none)",
-    series(8, "In use by zone", "Share of the addresses that the nodes of a zone can have; subnets belong to zones.",
+    series(8, "In use by zone", "Share of the usable addresses of a zone's nodes; subnets belong to zones.",
            Query(used_by("zone"), "{{zone}}"), unit=RATIO, steps=FULL, lines=True),
-    series(8, "In use by node group", "Share of the addresses that the nodes of a node group can have.",
+    series(8, "In use by node group", "Share of the usable addresses of a node group's nodes.",
            Query(used_by("nodegroup"), "{{nodegroup}}"), unit=RATIO, steps=FULL, lines=True),
     series(4, "Refused by zone", "Pods that got no address, a minute, by the zone of their node. Empty while none is "
            "refused.", Query(refused_by("zone"), "{{zone}}"), unit=PER_MINUTE),
     series(4, "Refused by node group", "Pods that got no address, a minute, by node group. Empty while none is refused.",
            Query(refused_by("nodegroup"), "{{nodegroup}}"), unit=PER_MINUTE),
     table(24, "Worst nodes", "The 100 worst nodes of the chosen zones and node groups: those that refuse pods first, then "
-          "the fullest. Warm: attached and not in use. A click on a name opens the node.",
+          "the fullest. Warm: attached and not in use. Usable: the instance's ceiling, or what the kubelet's pod limit leaves "
+          "of it. A click on a name opens the node.",
           ("Refused, 10 min", f"({NODE_REFUSED}) and on (cluster, node) {WORST}",
            only(COUNT, {QUIET: None, BAD: 0.5}, custom_cellOptions=FILLED, decimals=0)),
           ("In use", f"{NODE_USED} and on (cluster, node) {WORST}", PERCENT_OF_100),
           ("Addresses", f'{of_node("awscni_assigned_ip_addresses")} and on (cluster, node) {WORST}', only(COUNT)),
           ("Warm", f'({of_node("awscni_total_ip_addresses")} - {of_node("awscni_assigned_ip_addresses")}) '
            f"and on (cluster, node) {WORST}", only(COUNT)),
-          ("Ceiling", f'{of_node("awscni_ip_max")} and on (cluster, node) {WORST}', only(COUNT)),
+          ("Usable", f'{NODE_USABLE} and on (cluster, node) {WORST}', only(COUNT)),
           ("Interfaces", f'{of_node("awscni_eni_allocated")} and on (cluster, node) {WORST}', only(COUNT)),
           ("At most", f'{of_node("awscni_eni_max")} and on (cluster, node) {WORST}', only(COUNT)),
           (None, f'{who("zone, nodegroup, instance_type, cni_version")} and on (cluster, node) {WORST}', {}),
@@ -179,7 +194,7 @@ USE = row(
            Query("sum(rate(vpccni_cluster_cni_add_requests_total[$__rate_interval]))", "add"),
            Query("sum by (reason) (rate(vpccni_cluster_cni_del_requests_total[$__rate_interval]))", "delete: {{reason}}"),
            unit=PER_SECOND),
-    buckets(8, "How full nodes are", "IPv4 nodes by the share of their addresses that is in use: the darker, the more "
+    buckets(8, "How full nodes are", "IPv4 nodes by the share of their usable addresses that is in use: the darker, the more "
             "nodes. A single full node is seen here, and not in the cluster's average.",
             Query("sum by (le) (vpccni_cluster_node_ip_utilization_bucket)", "{{le}}"), unit=RATIO),
     series(8, "EC2 calls", "Calls of ipamd to EC2, by call. Many calls of few nodes are throttled together with all "

@@ -16,22 +16,23 @@ def errors(width, title, about, metric, by):
     return events(width, title, about, metric, by, legend=legend)
 
 
-USED = f'{gauge("awscni_assigned_ip_addresses")} / ({gauge("awscni_ip_max")} > 0)'
+USED = f'{gauge("awscni_assigned_ip_addresses")} / ({gauge("vpccni_node_ip_addresses_usable")} > 0)'
 
 NOW = row(
     "Now",
     stat(3, "Pods refused an address", "Pods that got no address on this node in the last ten minutes.",
          Query("sum by (node) (increase(awscni_no_available_ip_addresses[10m]))"), steps=ANY_IS_BAD, decimals=0),
-    stat(3, "In use", "Share of the addresses that the instance allows. With a pod limit of the kubelet below that the "
-         "node is full earlier.", Query(USED), unit=RATIO, steps=FULL, decimals=0),
+    stat(3, "In use", "Share of the usable addresses: what the instance allows, or what the kubelet's pod limit leaves room "
+         "for where that is known and lower.", Query(USED), unit=RATIO, steps=FULL, decimals=0),
     stat(3, "Cannot grow because of", "The reason why the node gets no more addresses, while there is one: max_pods, "
          "ceiling, subnet, throttled, denied, api or unknown.",
          Query("max by (reason) (vpccni_node_growth_blocked)", "{{reason}}"), text=c.BigValueTextMode.NAME,
          steps=ANY_IS_BAD, none="no reason"),
-    stat(5, "Addresses", "Pod addresses in use, warm (attached and not in use), and the most that the instance allows.",
+    stat(5, "Addresses", "Pod addresses in use, warm (attached and not in use), usable, and the most that the instance allows. "
+         "Fewer are usable than the ceiling where the kubelet's pod limit is known and lower.",
          Query(gauge("awscni_assigned_ip_addresses"), "in use"),
          Query(f'{gauge("awscni_total_ip_addresses")} - {gauge("awscni_assigned_ip_addresses")}', "warm"),
-         Query(gauge("awscni_ip_max"), "ceiling")),
+         Query(gauge("vpccni_node_ip_addresses_usable"), "usable"), Query(gauge("awscni_ip_max"), "ceiling")),
     stat(4, "Interfaces", "Network interfaces that ipamd manages, and the most that the instance allows.",
          Query(gauge("awscni_eni_allocated"), "attached"), Query(gauge("awscni_eni_max"), "at most")),
     stat(3, "Last scrape", "Whether the exporter's last scrape of this node was good.",
@@ -49,9 +50,10 @@ NOW = row(
 
 WHY = row(
     "Why",
-    series(8, "Addresses over time", "Warm is what lies between in use and attached.",
+    series(8, "Addresses over time", "Warm is what lies between in use and attached. A line usable below the ceiling is the kubelet's "
+           "pod limit: at it no more pods come, however many addresses are warm.",
            Query(gauge("awscni_assigned_ip_addresses"), "in use"), Query(gauge("awscni_total_ip_addresses"), "attached"),
-           Query(gauge("awscni_ip_max"), "ceiling")),
+           Query(gauge("vpccni_node_ip_addresses_usable"), "usable"), Query(gauge("awscni_ip_max"), "ceiling")),
     series(8, "Interfaces and prefixes", "Attached, and what the instance allows; prefixes with prefix delegation alone.",
            Query(gauge("awscni_eni_allocated"), "interfaces"), Query(gauge("awscni_eni_max"), "interfaces at most"),
            Query(gauge("awscni_total_ipv4_prefixes"), "prefixes")),

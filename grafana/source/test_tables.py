@@ -165,6 +165,13 @@ class Tables(unittest.TestCase):
                 for metric in METRIC.findall(text):
                     self.assertIn(metric, known, f"{name}: {where}")
 
+    def test_the_settings_of_aws_node_have_a_column_for_each_label(self):
+        row = next(line for line in README.read_text(encoding="utf-8").splitlines()
+                   if line.startswith("| `vpccni_daemonset_config_info`"))
+        panel = next(panel for _, panel in panels(self.boards["fleet"]) if panel["title"] == "Settings of aws-node")
+        shown = panel["transformations"][-1]["options"]["renameByName"]
+        self.assertEqual(set(shown), {"cluster", *re.findall(r"`(\w+)`", row.split("|")[3])})
+
     def test_fleet_needs_series_of_nodes_in_one_row_alone(self):
         board = self.boards["fleet"]
         rows = {where.split(" / ")[0] for where, expr, _ in queries(board) if re.search(r"\b(awscni|vpccni_node)_", expr)}

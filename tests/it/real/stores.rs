@@ -134,11 +134,11 @@ fn vmagent_stores_what_the_page_says() {
 }
 
 /// Where the README says how full the nodes are.
-const WHERE: &str = "awscni_assigned_ip_addresses / awscni_ip_max * on (node) group_left (zone, nodegroup) vpccni_node_info";
+const WHERE: &str = "awscni_assigned_ip_addresses / vpccni_node_ip_addresses_usable * on (node) group_left (zone, nodegroup) vpccni_node_info";
 /// Whether pods are refused addresses.
 const REFUSED: &str = "increase(vpccni_cluster_ip_requests_refused_total[10m])";
 /// When there are no more.
-const WHEN: &str = "predict_linear(vpccni_cluster_ip_addresses_assigned[6h], 86400) > vpccni_cluster_ip_addresses_max";
+const WHEN: &str = "predict_linear(vpccni_cluster_ip_addresses_assigned[6h], 86400) > vpccni_cluster_ip_addresses_usable";
 /// Why.
 const WHY: &str = "sum by (error) (increase(vpccni_cluster_aws_api_errors_total[15m]))";
 
@@ -153,8 +153,8 @@ fn documented(prometheus: &Prometheus, page: &BTreeMap<String, f64>) {
     let of = |name: &str, node: &str| page[&format!("{name}{{node=\"{node}\"}}")];
     assert_eq!(full.len(), 12);
     for (node, share) in &full {
-        let (used, max) = (of("awscni_assigned_ip_addresses", node), of("awscni_ip_max", node));
-        assert_eq!(*share, used / max, "{node}");
+        let used = of("awscni_assigned_ip_addresses", node);
+        assert_eq!(*share, used / of("vpccni_node_ip_addresses_usable", node), "{node}");
     }
     // It takes a second scrape.
     let grown =
