@@ -31,11 +31,13 @@ NOW = row(
     stat(4, "Failed AWS calls", "In ten minutes. More: a subnet without addresses, throttling or missing rights; the "
          "mirror sends no codes under these names.", lately("awsAPIErr"), steps=ANY_IS_BAD),
     stat(4, "Errors of ipamd", "In ten minutes.", lately("ipamdErr"), steps=ANY_IS_BAD),
-    stat(4, "Addresses in use now", "Of those that the instances of IPv4 nodes allow; pod limits of the kubelets are not in these names.",
+    stat(4, "Addresses in use now", "Of those that the instances of IPv4 nodes allow; pod limits of the kubelets are not in "
+         "these names.",
          Metric("assignIPAddresses", "Average", id="used", hide=True),
          Metric("maxIPAddresses", "Average", id="ceiling", hide=True),
          Math("used / ceiling", "in use"), unit=RATIO, steps=FULL, decimals=1),
-    stat(4, "Fullest node", "Share of its usable addresses that is in use: the kubelets' pod limits count where they are known.", Metric("ipUtilizationPerNode", "Maximum"),
+    stat(4, "Fullest node", "Share of its usable addresses that is in use: the kubelets' pod limits count where they "
+         "are known.", Metric("ipUtilizationPerNode", "Maximum"),
          unit=PERCENT, steps={GOOD: None, WARN: 80, BAD: 90}, decimals=0),
     stat(4, "One node in ten is fuller than", "The 90th percentile over the nodes.", Metric("ipUtilizationPerNode", "p90"),
          unit=PERCENT, steps={GOOD: None, WARN: 80, BAD: 90}, decimals=0),
@@ -48,7 +50,8 @@ ADDRESSES = row(
     "Addresses",
     series(8, "Pod addresses", "IPv4: in use, attached to the nodes (in use or warm), the most that the instances allow.",
            gauge("assignIPAddresses", "in use"), gauge("totalIPAddresses", "attached"), gauge("maxIPAddresses", "ceiling")),
-    series(8, "How full nodes are", "Share of usable addresses in use, over the nodes: mean, median, one in ten, the fullest.",
+    series(8, "How full nodes are", "Share of usable addresses in use, over the nodes: mean, median, one in ten, the "
+           "fullest.",
            Metric("ipUtilizationPerNode", "Average", "mean"), Metric("ipUtilizationPerNode", "p50", "half are fuller"),
            Metric("ipUtilizationPerNode", "p90", "one in ten is fuller"), Metric("ipUtilizationPerNode", "Maximum", "fullest"),
            unit=PERCENT, steps={GOOD: None, WARN: 80, BAD: 90}, lines=True),
@@ -94,7 +97,8 @@ EMF = row(
            gauge("vpccni_cluster_ip_addresses_attached", "attached", IPV4),
            gauge("vpccni_cluster_ip_addresses_usable", "usable", IPV4),
            gauge("vpccni_cluster_ip_addresses_max", "ceiling", IPV4)),
-    series(8, "How full nodes are, over all shards", "Share of usable addresses in use, over the nodes: mean, one in ten, the fullest.",
+    series(8, "How full nodes are, over all shards", "Share of usable addresses in use, over the nodes: mean, one in "
+           "ten, the fullest.",
            Metric("vpccni_cluster_node_ip_utilization", "Average", "mean"),
            Metric("vpccni_cluster_node_ip_utilization", "p90", "one in ten is fuller"),
            Metric("vpccni_cluster_node_ip_utilization", "Maximum", "fullest"), unit=RATIO, steps=FULL, lines=True),

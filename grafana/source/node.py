@@ -50,8 +50,8 @@ NOW = row(
 
 WHY = row(
     "Why",
-    series(8, "Addresses over time", "Warm is what lies between in use and attached. A line usable below the ceiling is the kubelet's "
-           "pod limit: at it no more pods come, however many addresses are warm.",
+    series(8, "Addresses over time", "Warm is what lies between in use and attached. A line usable below the ceiling is the "
+           "kubelet's pod limit: at it no more pods come, however many addresses are warm.",
            Query(gauge("awscni_assigned_ip_addresses"), "in use"), Query(gauge("awscni_total_ip_addresses"), "attached"),
            Query(gauge("vpccni_node_ip_addresses_usable"), "usable"), Query(gauge("awscni_ip_max"), "ceiling")),
     series(8, "Interfaces and prefixes", "Attached, and what the instance allows; prefixes with prefix delegation alone.",
