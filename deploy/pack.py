@@ -263,19 +263,6 @@ def live(image, name, certificate, server, asked):
         subprocess.run(["podman", "rm", "--force", "--time=0", name], capture_output=True)
 
 
-def inside(image, work):
-    """The part that runs in a network and with mounts of its own."""
-    # The loopback interface of a new network is down.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
-        fcntl.ioctl(ours, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
-    # crun knows none that are mixed of old and new.
-    run("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup")
-    certificate, asked = stand_ins(work)
-    # Both ways to find a name, as the C library takes them where no file says which.
-    seconds = [live(image, f"by-{i}", certificate, server, asked) for i, server in enumerate((BY_DNS, BY_FILE))]
-    return min(seconds)
-
-
 # ---------------------------------------------------------------------------- the whole
 
 

@@ -81,9 +81,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         settings.nodes,
         units::format_duration(settings.interval)
     ))?;
+    say.line(&format!("page     http://{address}/ (for a browser)"))?;
     say.line(&format!("figures  http://{address}/metrics?scope=cluster"))?;
     say.line(&format!("nodes    http://{address}/api/v1/nodes"))?;
-    say.line(&format!("all      http://{address}/"))?;
     if let Some(truth) = fleet.truth_address() {
         say.line(&format!(
             "truth    http://{truth}/truth?since={since:.3}&stale_after={stale} (what the fleet knows of itself; POST /pause stands still, /resume goes on)"

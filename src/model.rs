@@ -314,7 +314,7 @@ impl Outcome {
         match self {
             Outcome::Ok => "",
             Outcome::Timeout => {
-                "no whole answer in time: does the nodes' security group allow TCP 61678 from node to node? does aws-node hang?"
+                "no whole answer in time: does the nodes' security group allow ipamd's port (TCP 61678) from node to node? does aws-node hang?"
             }
             Outcome::Refused => {
                 "nothing listens there: aws-node restarts, or its DISABLE_METRICS is true"
@@ -322,7 +322,9 @@ impl Outcome {
             Outcome::Unreachable => {
                 "no way to the node: it may have gone, or a route or network ACL is missing"
             }
-            Outcome::HttpStatus => "the answer is an error: see aws-node's log, or --discover.path",
+            Outcome::HttpStatus => {
+                "the answer is an error: see aws-node's log, --discover.path, or with --discover.route=proxy the right to get pods/proxy"
+            }
             Outcome::Truncated => {
                 "the answer breaks off: see aws-node's log, and whatever stands between"
             }
@@ -408,7 +410,7 @@ impl Growth {
     pub fn advice(self) -> &'static str {
         match self {
             Growth::MaxPods => {
-                "the kubelet takes no more pods, whatever addresses are left: add nodes, or raise maxPods"
+                "the kubelet takes no more pods, whatever addresses are left, where as many use the host's network as --discover.host-network-pods says: add nodes, or raise maxPods"
             }
             Growth::Ceiling => {
                 "the instance has as many addresses as it can: add nodes, take a larger type, or turn prefix delegation on"

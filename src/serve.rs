@@ -60,6 +60,8 @@ pub struct Shared {
     pub readiness: Readiness,
     bodies: bodies::Bodies,
     renders: exposition::Renders,
+    /// Apart: whoever looks on must not cost a scraper its answer.
+    pages: exposition::Renders,
     /// For narrowed requests, which must show what the prepared bodies show.
     detail: Arc<Detail>,
     observe: Arc<Observe>,
@@ -86,6 +88,7 @@ impl Shared {
             readiness: Readiness::new(scrape_interval),
             bodies: bodies::Bodies::new(hide_data, promise, clock),
             renders: exposition::Renders::new(),
+            pages: exposition::Renders::new(),
             detail,
             observe,
             clock,

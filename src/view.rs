@@ -242,8 +242,8 @@ pub struct NodeView {
 pub struct Ended {
     /// Whole seconds since 1970.
     pub unix: u32,
-    /// How long it took, in milliseconds; a minute counts as the longest.
-    pub millis: u16,
+    /// How long it took, in milliseconds.
+    pub millis: u32,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -253,7 +253,7 @@ pub struct Ended {
 pub struct Recent([Option<Ended>; Recent::KEPT]);
 
 impl Recent {
-    /// So many are remembered: 64 bytes of each node.
+    /// So many are remembered: some 100 bytes of each node.
     pub const KEPT: usize = 8;
 
     /// One more; the oldest is forgotten.

@@ -3,7 +3,7 @@
 //! clock, a guess: where no error tells why, the reason is `unknown`.
 //!
 //! A node counts as blocked while its warm pool is empty for [`EMPTY_FOR`] or requests were refused within
-//! [`RECENT`]; besides while it has as many pods as the kubelet takes, however warm the pool: no pod will
+//! [`REFUSED_FOR`]; besides while it has as many pods as the kubelet takes, however warm the pool: no pod will
 //! use it.
 
 use crate::catalog::{FAMILIES, SLOTS};
@@ -14,6 +14,9 @@ use std::sync::LazyLock;
 
 /// Seconds for which an error explains: ipamd tries again within one.
 pub const RECENT: f64 = 600.0;
+
+/// Seconds for which a refused request counts, some scrapes: with warm addresses again there is nothing wrong.
+pub const REFUSED_FOR: f64 = 120.0;
 
 /// Seconds for which a warm pool must be empty: ipamd fills it up within some.
 pub const EMPTY_FOR: f64 = 60.0;
@@ -149,10 +152,11 @@ impl Memory {
         }
         let recently = |sign: Sign| uptime - self.rose[sign as usize] <= RECENT;
         let is_empty = self.empty_since.is_some_and(|since| uptime - since >= EMPTY_FOR);
-        if !is_empty && !recently(Sign::Refused) {
+        let is_refused = uptime - self.rose[Sign::Refused as usize] <= REFUSED_FOR;
+        if !is_empty && !is_refused {
             return None;
         }
-        let was_at_ceiling = recently(Sign::Refused) && self.refused_at_ceiling;
+        let was_at_ceiling = is_refused && self.refused_at_ceiling;
         let reasons = [
             (at_ceiling(page) || was_at_ceiling, Growth::Ceiling),
             (recently(Sign::Subnet), Growth::Subnet),
@@ -229,7 +233,9 @@ mod tests {
             (&room, true, &[("InsufficientFreeAddressesInSubnet", 399.0)], Some(Unknown)),
             (&room, false, &[("refused", 990.0), subnet], Some(Subnet)),
             (&room, false, &[("refused", 990.0)], Some(Unknown)),
-            (&room, false, &[("refused", 399.0), subnet], None),
+            (&room, false, &[("refused", 879.0), subnet], None),
+            (&room, false, &[("refused", 880.0), subnet], Some(Subnet)),
+            (&room, true, &[("refused", 399.0), subnet], Some(Subnet)),
         ] {
             assert_eq!(reason(page, None, empty, rose), expected, "{empty} {rose:?}");
         }
@@ -264,7 +270,7 @@ mod tests {
         memory.saw(&full, 100.0);
         memory.saw(&left, 130.0);
         assert_eq!(memory.blocked(&left, None, 130.0), Some(Growth::Ceiling));
-        assert_eq!(memory.blocked(&left, None, 100.0 + RECENT + 1.0), None);
+        assert_eq!(memory.blocked(&left, None, 100.0 + REFUSED_FOR + 1.0), None);
         memory.rose(slot("awscni_no_available_ip_addresses", ""), 160.0);
         memory.saw(&left, 160.0);
         assert_eq!(memory.blocked(&left, None, 160.0), Some(Growth::Unknown));

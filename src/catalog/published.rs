@@ -105,7 +105,7 @@ pub const PUBLISHED: &[Published] = &[
         Kind::Gauge,
         Unit::Info,
         DAEMONSET_LABELS,
-        "How aws-node's DaemonSet is set, by the labels: its image's version and settings, each under its variable's name in small letters; what is not set has no label, what a ConfigMap or Secret sets is valueFrom. Always 1; absent without Kubernetes discovery. Each shard tells it.",
+        "How aws-node's DaemonSet is set, by the labels: its image's version and settings, each under its variable's name in small letters; what is not set has no label, what a ConfigMap or Secret sets or may set is valueFrom. Always 1; absent without Kubernetes discovery. Each shard tells it.",
         "cluster",
     ),
     published(
@@ -113,7 +113,7 @@ pub const PUBLISHED: &[Published] = &[
         Kind::Gauge,
         Unit::Count,
         &["node", "reason"],
-        "1 while the node's warm pool is empty or requests are refused, by what explains it: ceiling (the instance's limit), subnet (no free addresses), denied, throttled, api (other AWS errors of the last 10 minutes), unknown; besides max_pods while the kubelet takes no more pods, where its limit is known and lower than the ceiling.",
+        "1 while the node's warm pool is empty or requests were refused within 2 minutes, by what explains it: ceiling (the instance's limit), subnet (no free addresses), denied, throttled, api (other AWS errors of the last 10 minutes), unknown; besides max_pods while the kubelet takes no more pods, where its limit is known and lower than the ceiling, and as many pods use the host's network as --discover.host-network-pods says.",
         "node",
     ),
     published(

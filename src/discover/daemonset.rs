@@ -32,12 +32,17 @@ pub(super) fn keep(set: v1::DaemonSet) -> Option<Set> {
 }
 
 fn settings(container: Container) -> Vec<(&'static str, Arc<str>)> {
-    let version = container.image.as_deref().and_then(tag).map(|tag| ("version", tag.into()));
+    let version =
+        container.image.as_deref().and_then(tag).map(|tag| ("version", short(tag).into()));
+    // A whole ConfigMap may set any of them.
+    let unsaid = container.env_from.is_some_and(|from| !from.is_empty()).then_some(ELSEWHERE);
     let variables = container.env.unwrap_or_default();
     let of_variables = SETTINGS.iter().filter_map(|(variable, label)| {
         // As the kubelet does it: of several the last one counts.
-        let EnvVar { value, value_from, .. } =
-            variables.iter().rev().find(|given| given.name == *variable)?;
+        let given = variables.iter().rev().find(|given| given.name == *variable);
+        let Some(EnvVar { value, value_from, .. }) = given else {
+            return Some((*label, unsaid?.into()));
+        };
         let value = match (value, value_from) {
             (Some(value), _) if !value.is_empty() => short(value).into(),
             (_, Some(_)) => ELSEWHERE.into(),
@@ -92,6 +97,16 @@ mod tests {
             ("enable_prefix_delegation", "true"),
         ];
         assert_eq!(kept(containers), expected.map(|(label, value)| (label, value.to_owned())));
+    }
+
+    #[test]
+    fn what_a_whole_configmap_may_set_is_not_taken_for_unset() {
+        let from = json!([{ "configMapRef": { "name": "c" } }]);
+        let env = json!([{ "name": "WARM_IP_TARGET", "value": "5" }]);
+        let told = kept(json!([{ "name": "aws-node", "env": env, "envFrom": from }]));
+        assert_eq!(told.len(), SETTINGS.len());
+        assert!(told.contains(&("warm_ip_target", "5".to_owned())));
+        assert!(told.contains(&("max_eni", "valueFrom".to_owned())));
     }
 
     #[test]

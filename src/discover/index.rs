@@ -103,6 +103,11 @@ impl<V: Clone + PartialEq> Index<V> {
         self.live.iter().map(|(name, value)| (&**name, value))
     }
 
+    /// Whether an object of this name is known.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.live.contains_key(name)
+    }
+
     /// How many objects are known.
     pub(super) fn len(&self) -> usize {
         self.live.len()

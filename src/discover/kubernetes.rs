@@ -1,10 +1,11 @@
-//! The cluster as the API server tells it: aws-node pods, Nodes, the DaemonSet. Comes in: three
-//! watches, and now and then a listing of what the kubelets take. Goes out: what they add up to, whenever it changed. Never: an incomplete list passed off as
-//! a whole one, a target lost because the API server does not answer.
+//! The cluster as the API server tells it: aws-node pods, Nodes, the DaemonSet. Comes in: three watches, and
+//! now and then a listing of what the kubelets take. Goes out: what they add up to, whenever it changed.
+//! Never: an incomplete list passed off as a whole one, a target lost because the API server does not answer.
 //!
 //! *Flow*: each watch lists page by page, then follows. Changes are put together after a moment, so that
-//! a rollout of thousands of pods is some lists, not thousands. *When it cannot keep up*: the API
-//! server closes a slow watch, which goes on from where it was, after a pause where that comes soon. *Stopping*: with the stage.
+//! a rollout of thousands of pods is some lists, not thousands. *When it cannot keep up*: the API server
+//! closes a slow watch, which goes on from where it was, after a pause where that comes soon. *Stopping*:
+//! with the stage.
 
 use super::Found;
 use super::cluster::{Cluster, Scope};
@@ -63,7 +64,7 @@ pub(super) async fn watch(
     let (port, shard) = (scope.port, scope.shard);
     let (tx, mut of_kubelets) = watch::channel(Arc::new(Limits::default()));
     let (new_nodes, new) = watch::channel(Vec::new());
-    let mut listing = std::pin::pin!(limits::follow(client, shard, new, tx, &observe));
+    let mut listing = std::pin::pin!(limits::follow(client, shard, new, tx.clone(), &observe));
     let mut due = Some(Instant::now());
     loop {
         let settled = async {
@@ -76,6 +77,9 @@ pub(super) async fn watch(
             biased;
             () = settled => {
                 due = None;
+                if nodes.index.synced() {
+                    tx.send_if_modified(|limits| Limits::keep(limits, |node| nodes.index.has(node)));
+                }
                 let limits = Arc::clone(&of_kubelets.borrow_and_update());
                 let unknown = nodes.index.iter().filter(|(name, _)| !limits.knows(name));
                 new_nodes.send_replace(unknown.map(|(name, _)| name.into()).collect());

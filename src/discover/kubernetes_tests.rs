@@ -537,6 +537,58 @@ async fn what_kubelets_take_is_listed_by_pages_and_asked_of_new_nodes_alone() {
     );
 }
 
+/// Nodes of these numbers, as the API server tells their metadata or all of them.
+fn numbered(numbers: std::ops::Range<u32>) -> Vec<Value> {
+    let node = |n: u32| {
+        json!({ "apiVersion": "v1", "kind": "Node", "status": { "allocatable": { "pods": "29" } },
+                "metadata": { "name": format!("n{n:05}"), "resourceVersion": "5" } })
+    };
+    numbers.map(node).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_fails_half_way_is_paid_for_before_the_next() {
+    let kubelets = vec![
+        page(numbered(0..1000), "7", None),
+        page(numbered(0..1000), "8", Some("next")),
+        refusal(504, "Timeout"),
+        page(numbered(0..1000), "9", None),
+        page(numbered(0..1000), "10", None),
+    ];
+    let nodes = vec![page(numbered(0..1000), "7", None)];
+    let mut rig = rig_with(scope(), vec![page(Vec::new(), "7", None)], nodes, kubelets);
+    let all_known = |found: &Arc<Found>| {
+        found.targets.len() == 1000 && found.targets.iter().all(|t| t.pod_limit == Some(27))
+    };
+    rig.when("all limits", all_known).await;
+    tokio::time::sleep(Duration::from_secs(330)).await;
+    let asked = rig.asked.lock().unwrap();
+    let begun =
+        asked.iter().filter(|a| a.resource == "kubelets" && !a.query.contains_key("continue"));
+    let begun: Vec<Instant> = begun.map(|a| a.at).collect();
+    assert!((3..=4).contains(&begun.len()), "{} listings in 330 s", begun.len());
+    let hundred = |two: &[Instant]| two[1] - two[0] >= Duration::from_secs(100);
+    assert!(begun.windows(2).all(hundred), "ten Nodes a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_new_nodes_are_listed_and_a_name_that_comes_back_is_asked_anew() {
+    let later = |kind: &'static str, numbers| {
+        numbered(numbers).into_iter().map(|node| (kind, node)).collect::<Vec<_>>()
+    };
+    let mut told = later("ADDED", 0..200);
+    told.extend(later("DELETED", 0..1));
+    let nodes = vec![page(Vec::new(), "7", None), events(&told, Some(Step::Hang))];
+    let kubelets = vec![page(Vec::new(), "7", None), page(numbered(1..200), "9", None)];
+    let mut rig = rig_with(scope(), vec![page(Vec::new(), "7", None)], nodes, kubelets);
+    let known = |found: &Arc<Found>| {
+        found.targets.iter().filter(|target| target.pod_limit == Some(27)).count()
+    };
+    rig.when("limits of all", |found| known(found) == 199).await;
+    let asked = rig.asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|a| a.resource == "kubelet").count(), 0, "not one by one");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nodes_that_are_not_wanted_are_not_asked_for() {
     let off = Scope { nodes: false, ..scope() };

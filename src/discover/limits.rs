@@ -1,6 +1,9 @@
 //! How many pods each node's kubelet takes. Comes in: Nodes, page by page, now and then; new ones one by
 //! one. Goes out: what the last whole listing and what was asked since then say. Never: a watch of their
 //! status, which changes all the time; half a listing; on the whole more than ten Nodes a second.
+//!
+//! *Flow*: a listing, then new nodes one by one until the next is due. *When it cannot keep up*: a node stays
+//! unknown until the next listing, and counts by its instance's ceiling alone. *Stopping*: with the watches.
 
 use super::guarded::Guarded;
 use super::shard::Shard;
@@ -37,25 +40,35 @@ const AT_MOST: Duration = Duration::from_secs(30 * 60);
 /// cluster that grows tenfold in a minute nodes are not to stay unknown for many.
 const MANY: f64 = 0.1;
 
-/// Pods that the kubelets take, by node.
+/// Pods that the kubelets take, by node; `None` of a node that does not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Limits(HashMap<Box<str>, u32>);
+pub(super) struct Limits(HashMap<Box<str>, Option<u32>>);
 
 impl Limits {
+    /// Forgets nodes that are gone: another may get the name. Whether there was one.
+    pub(super) fn keep(limits: &mut Arc<Limits>, is_there: impl Fn(&str) -> bool) -> bool {
+        let gone = limits.0.keys().any(|node| !is_there(node));
+        if gone {
+            Arc::make_mut(limits).0.retain(|node, _| is_there(node));
+        }
+        gone
+    }
+
     /// What tests need.
     #[cfg(test)]
     pub(super) fn known(pods: &[(&str, u32)]) -> Limits {
-        Limits(pods.iter().map(|(node, pods)| (Box::from(*node), *pods)).collect())
+        Limits(pods.iter().map(|(node, pods)| (Box::from(*node), Some(*pods))).collect())
     }
 
-    /// Whether anything is known of a node.
+    /// Whether a node was looked at.
     pub(super) fn knows(&self, node: &str) -> bool {
         self.0.contains_key(node)
     }
 
     /// Room for pods with an address of their own, where `host_network_pods` have none.
     pub(super) fn of(&self, node: &str, host_network_pods: u32) -> Option<u32> {
-        self.0.get(node).map(|pods| pods.saturating_sub(host_network_pods))
+        let pods = (*self.0.get(node)?)?;
+        Some(pods.saturating_sub(host_network_pods))
     }
 }
 
@@ -118,7 +131,7 @@ pub(super) async fn follow(
     observe: &Observe,
 ) {
     let mut follower =
-        Follower { api: Api::all(client), shard, new, limits, observe, failed: None };
+        Follower { api: Api::all(client), shard, new, limits, observe, listed: 0, failed: None };
     loop {
         let began = Instant::now();
         let listed = follower.list().await;
@@ -135,28 +148,31 @@ struct Follower<'o> {
     new: watch::Receiver<Vec<Box<str>>>,
     limits: watch::Sender<Arc<Limits>>,
     observe: &'o Observe,
+    /// Nodes of the last whole listing.
+    listed: usize,
     /// How the last request ended, where it failed.
     failed: Option<Trouble>,
 }
 
 impl Follower<'_> {
-    /// Lists all. How many there are; 0 where that failed.
+    /// Lists all. How many there are, as far as is known.
     async fn list(&mut self) -> usize {
-        match list(&self.api, self.shard, self.observe).await {
-            Ok((all, now)) => {
-                self.failed = None;
+        let before = Arc::clone(&self.limits.borrow());
+        let mut seen = 0;
+        match list(&self.api, self.shard, &before, &mut seen, self.observe).await {
+            Ok(now) => {
+                self.well();
+                self.listed = seen;
                 self.limits.send_if_modified(|before| {
                     let changed = **before != now;
                     *before = Arc::new(now);
                     changed
                 });
-                all
             }
-            Err(error) => {
-                self.unread(error);
-                0
-            }
+            Err(error) => self.unread(error),
         }
+        // One that failed half-way cost what it read.
+        self.listed.max(seen)
     }
 
     /// Asks for new nodes, each once, until they are too many beside those that were `listed`, or it is
@@ -177,14 +193,19 @@ impl Follower<'_> {
             };
             match self.api.get_opt(&name).await {
                 Ok(node) => {
-                    let pods = node.and_then(|node| read(node, &name, self.observe));
-                    if let Some(pods) = pods {
-                        self.limits.send_modify(|limits| {
-                            Arc::make_mut(limits).0.insert(name.clone(), pods);
-                        });
+                    self.well();
+                    let pods = node.and_then(|node| read(node, &name, self.observe)).flatten();
+                    self.limits.send_modify(|limits| {
+                        Arc::make_mut(limits).0.insert(name.clone(), pods);
+                    });
+                }
+                Err(error) => {
+                    self.unread(error);
+                    // The others would be refused as well.
+                    if self.failed == Some(Trouble::Forbidden) {
+                        return std::future::pending().await;
                     }
                 }
-                Err(error) => self.unread(error),
             }
             asked.insert(name);
             tokio::time::sleep(PER_NODE).await;
@@ -197,7 +218,14 @@ impl Follower<'_> {
         let new = self.new.borrow_and_update();
         let mut unknown = new.iter().filter(|name| !asked.contains(*name) && !known.knows(name));
         let first = unknown.next().cloned();
-        (first, unknown.count() + 1)
+        let more = unknown.count();
+        (first.clone(), more + usize::from(first.is_some()))
+    }
+
+    fn well(&mut self) {
+        if self.failed.take() == Some(Trouble::Forbidden) {
+            self.observe.limits_read_again();
+        }
     }
 
     fn unread(&mut self, error: kube::Error) {
@@ -207,9 +235,10 @@ impl Follower<'_> {
     }
 }
 
-fn read(node: Guarded<Node>, name: &str, observe: &Observe) -> Option<u32> {
+/// What a node tells; `None` where it cannot be read.
+fn read(node: Guarded<Node>, name: &str, observe: &Observe) -> Option<Option<u32>> {
     match node.read() {
-        Ok(node) => node.pods(),
+        Ok(node) => Some(node.pods()),
         Err(words) => {
             observe.object_unreadable(Resource::Nodes, name, &words);
             None
@@ -222,28 +251,32 @@ fn pause(nodes: usize) -> Duration {
     PER_NODE.saturating_mul(nodes).clamp(AT_LEAST, AT_MOST)
 }
 
-/// How many Nodes there are, and what is known of ours.
+/// What is known of our Nodes; `seen` counts all that were read. Of one that cannot be read stays what was
+/// known `before`.
 async fn list(
     api: &Api<Guarded<Node>>,
     shard: Shard,
+    before: &Limits,
+    seen: &mut usize,
     observe: &Observe,
-) -> kube::Result<(usize, Limits)> {
-    let (mut all, mut limits) = (0, HashMap::new());
+) -> kube::Result<Limits> {
+    let mut limits = HashMap::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
         let objects = api.list(&page).await?;
-        all += objects.items.len();
+        *seen += objects.items.len();
         for node in objects.items {
             let name = node.meta().name.clone().unwrap_or_default();
             if !shard.owns(&name) {
                 continue;
             }
-            let pods = read(node, &name, observe);
-            limits.extend(pods.map(|pods| (name.into(), pods)));
+            let known = before.0.get(name.as_str()).copied().flatten();
+            let pods = read(node, &name, observe).unwrap_or(known);
+            limits.insert(name.into(), pods);
         }
         match objects.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
-            None => return Ok((all, Limits(limits))),
+            None => return Ok(Limits(limits)),
         }
     }
 }

@@ -229,22 +229,38 @@ impl Observe {
         }
     }
 
-    /// What the kubelets take could not be listed; that the right is missing the watch of Nodes says.
+    /// What the kubelets take could not be asked for.
     pub(crate) fn limits_unread(&self, trouble: Trouble, words: &str, known: bool) {
         let (resource, reason) = (Resource::Nodes.as_str(), trouble.as_str());
         let metrics = &self.kubernetes;
         metrics.errors.with_label_values(&[resource, reason]).inc();
+        let denied = trouble == Trouble::Forbidden;
+        if denied {
+            metrics.lacking.with_label_values(&[resource]).set(1);
+        }
         let limiter = if known { &metrics.still } else { &metrics.news };
-        if trouble != Trouble::Forbidden
-            && let Some(unsaid) = limiter.allow()
-        {
+        let Some(unsaid) = limiter.allow() else { return };
+        if denied {
+            let rule = Resource::Nodes.rule("");
             warn!(
                 resource,
                 reason,
                 unsaid,
-                "the pod limits of Nodes cannot be listed at present, what is known of them stays: {words}"
+                "the right is missing to {rule}, for the kubelets' pod limits: {words}"
+            );
+        } else {
+            warn!(
+                resource,
+                reason,
+                unsaid,
+                "the pod limits of Nodes cannot be read at present, what is known of them stays: {words}"
             );
         }
+    }
+
+    /// The right that was missing for them is there.
+    pub(crate) fn limits_read_again(&self) {
+        self.kubernetes.lacking.with_label_values(&[Resource::Nodes.as_str()]).set(0);
     }
 
     /// The API server refuses us the Lease, or does so no more.

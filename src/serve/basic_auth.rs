@@ -36,11 +36,9 @@ const COSTS: RangeInclusive<u32> = 4..=18;
 #[derive(Debug)]
 pub(crate) struct Users {
     hashes: BTreeMap<String, String>,
-    /// What is computed for names that do not exist: no password has it, and it costs as much.
+    /// What is computed for names that do not exist: no password has it, and it costs as much as the dearest
+    /// of those that do.
     nobody: String,
-    /// Of this process and this configuration alone.
-    key: hmac::Key,
-    right: Mutex<HashSet<[u8; TAG]>>,
 }
 
 /// Bytes of a keyed hash.
@@ -72,15 +70,11 @@ impl Users {
     }
 
     /// Users whose names and hashes have been checked; none where there are none.
-    pub(crate) fn new(hashes: BTreeMap<String, String>) -> Result<Option<Users>, &'static str> {
-        let Some(cost) = hashes.values().filter_map(|hash| cost(hash)).max() else {
-            return Ok(None);
-        };
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| "the system has no random numbers")?;
+    pub(crate) fn new(hashes: BTreeMap<String, String>) -> Option<Users> {
+        let cost = hashes.values().filter_map(|hash| cost(hash)).max()?;
         // 22 characters of salt and 31 of digest.
         let nobody = format!("$2b${cost:02}${}", ".".repeat(53));
-        Ok(Some(Users { hashes, nobody, key, right: Mutex::default() }))
+        Some(Users { hashes, nobody })
     }
 
     /// Whether this header is a user's.
@@ -93,8 +87,8 @@ impl Users {
         let Some((name, password)) = header.and_then(credentials) else { return Login::Unknown };
         let known = std::str::from_utf8(&name).ok().and_then(|name| self.hashes.get(name));
         let hash = known.unwrap_or(&self.nobody);
-        let tag = self.tag(&name, hash, &password);
-        if self.remembers(&tag) {
+        let tag = checks.tag(&name, hash, &password);
+        if known.is_some() && checks.remembers(&tag) {
             return Login::Known;
         }
         let hash = hash.clone();
@@ -102,37 +96,13 @@ impl Users {
         let (outcome, login) = match is_right {
             None => (PasswordCheck::Refused, Login::Busy),
             Some(true) if known.is_some() => {
-                self.remember(tag);
+                checks.remember(tag);
                 (PasswordCheck::Right, Login::Known)
             }
             Some(_) => (PasswordCheck::Wrong, Login::Unknown),
         };
         observe.password_checked(outcome);
         login
-    }
-
-    fn tag(&self, name: &[u8], hash: &str, password: &[u8]) -> [u8; TAG] {
-        let mut context = hmac::Context::with_key(&self.key);
-        // With their lengths, so that no two of three are the same text.
-        for part in [name, hash.as_bytes(), password] {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part);
-        }
-        let mut tag = [0; TAG];
-        tag.copy_from_slice(context.sign().as_ref());
-        tag
-    }
-
-    fn remembers(&self, tag: &[u8; TAG]) -> bool {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(tag)
-    }
-
-    fn remember(&self, tag: [u8; TAG]) {
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        if right.len() >= REMEMBERED {
-            right.clear();
-        }
-        right.insert(tag);
     }
 }
 
@@ -161,14 +131,51 @@ pub(crate) struct Checks {
     /// One for each that is computed or waits.
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    /// Of this process alone.
+    key: hmac::Key,
+    /// Passwords that were right, with their names and hashes: a configuration that is read anew knows them
+    /// still, one in which the hash is another does not.
+    right: Mutex<HashSet<[u8; TAG]>>,
 }
 
 impl Checks {
-    pub(crate) fn new() -> Checks {
-        Checks {
+    /// None running.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(crate) fn new() -> Result<Checks, &'static str> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map_err(|_| "the system has no random numbers")?;
+        Ok(Checks {
             places: Arc::new(Semaphore::new(CHECKS + WAITING)),
             turns: Arc::new(Semaphore::new(CHECKS)),
+            key,
+            right: Mutex::default(),
+        })
+    }
+
+    fn tag(&self, name: &[u8], hash: &str, password: &[u8]) -> [u8; TAG] {
+        let mut context = hmac::Context::with_key(&self.key);
+        // With their lengths, so that no two of three are the same text.
+        for part in [name, hash.as_bytes(), password] {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
         }
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(context.sign().as_ref());
+        tag
+    }
+
+    fn remembers(&self, tag: &[u8; TAG]) -> bool {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(tag)
+    }
+
+    fn remember(&self, tag: [u8; TAG]) {
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        if right.len() >= REMEMBERED {
+            right.clear();
+        }
+        right.insert(tag);
     }
 
     /// Runs this on the threads for blocking work, in its turn; none where too many are waiting.

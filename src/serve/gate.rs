@@ -53,7 +53,13 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         }
     };
     for (name, value) in &current.headers {
-        response.headers_mut().insert(name, value.clone());
+        let headers = response.headers_mut();
+        if name == header::CONTENT_SECURITY_POLICY {
+            // Of two policies both hold: the pages' own stays.
+            headers.append(name, value.clone());
+        } else {
+            headers.insert(name, value.clone());
+        }
     }
     response
 }

@@ -1,6 +1,6 @@
 //! The status pages, for people: `/` and `/node/<name>`, with the style sheet, the script and the icon that
-//! they use. Comes in: requests. Goes out: HTML made from the newest view, on the threads for narrowed
-//! requests. Never: a text of the outside that is not escaped (the macro escapes all of them), anything from
+//! they use. Comes in: requests. Goes out: HTML made from the newest view, on threads as narrowed requests
+//! have them. Never: a text of the outside that is not escaped (the macro escapes all of them), anything from
 //! elsewhere, a page that needs its script to be read.
 
 use super::api::Status;
@@ -116,7 +116,7 @@ impl Site {
     fn node(&self, name: &str) -> Markup {
         match self.view().zip(self.index(name)) {
             Some((view, at)) => node::render(&view.nodes[at], view, &self.telemetry_path),
-            None => node::unknown(name, self.view().is_some()),
+            None => node::unknown(name, self.view()),
         }
     }
 }
@@ -131,7 +131,7 @@ async fn answer(
     let accepted = headers.get_all(header::ACCEPT_ENCODING).into_iter().map(HeaderValue::as_bytes);
     let encoding = negotiate::encoding(accepted);
     let work = move || segment(make().into_string().into_bytes(), encoding);
-    let body: Segment = match shared.renders.run(work).await {
+    let body: Segment = match shared.pages.run(work).await {
         Ok(body) => body,
         Err(refused) => return refused.into_response(&shared.observe),
     };

@@ -125,7 +125,7 @@ impl Web {
         Ok(Web {
             file: file.map(Path::to_owned),
             current: ArcSwap::from_pointee(loaded),
-            checks: Checks::new(),
+            checks: Checks::new().map_err(|error| WebConfigError::File(error.to_owned()))?,
         })
     }
 
@@ -163,7 +163,17 @@ impl Web {
                 let news = web.look(&of_file, &mut seen);
                 (news, seen)
             });
-            let Ok((news, now_seen)) = looking.await else { return };
+            let looked = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                looked = looking => looked,
+            };
+            let Ok((news, now_seen)) = looked else {
+                // It panicked, and that was told; what is in force stays.
+                observe.web_config_refused(&file, "the files could not be looked at");
+                seen = Seen::default();
+                continue;
+            };
             seen = now_seen;
             match news {
                 None => {}

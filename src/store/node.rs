@@ -79,7 +79,7 @@ impl Node {
         self.last_scrape = Some(now.unix);
         self.last_seconds = seconds;
         // Casts of floats saturate.
-        let (unix, millis) = (now.unix as u32, (seconds * 1000.0) as u16);
+        let (unix, millis) = (now.unix as u32, (seconds * 1000.0) as u32);
         self.recent.push(Ended { unix, millis, outcome });
     }
 

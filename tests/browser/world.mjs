@@ -123,7 +123,7 @@ export async function exporter(t, file, { interval = '2s', port = 0 } = {}) {
 /** The demo, with the address of its truth. */
 export async function demo(t, words) {
   const all = ['demo', '--web.listen-address', '127.0.0.1:0', ...words];
-  const { found, told, stop } = await run(t, all, /all +(http\S+)\ntruth +(http:\/\/[^/]+)/);
+  const { found, told, stop } = await run(t, all, /page +(http\S+)[^]*\ntruth +(http:\/\/[^/]+)/);
   return { url: found[1], truth: found[2], told, stop };
 }
 

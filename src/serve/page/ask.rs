@@ -7,6 +7,7 @@ use crate::view::NodeView;
 use axum::http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 /// Rows of a page where nothing is said: with the longest names a page of them stays below 60 KB.
 pub(super) const ROWS: u32 = 25;
@@ -78,40 +79,49 @@ impl Sort {
         matches!(self, Sort::Use | Sort::Assigned | Sort::Usable)
     }
 
-    fn compare(self, a: &NodeView, b: &NodeView, descending: bool) -> Ordering {
-        let numbers = |of: fn(&NodeView) -> Option<f64>| {
-            let known = |node| of(node).filter(|value| !value.is_nan());
-            match (known(a), known(b)) {
-                (Some(a), Some(b)) if descending => b.total_cmp(&a),
-                (Some(a), Some(b)) => a.total_cmp(&b),
-                (a, b) => b.is_some().cmp(&a.is_some()),
-            }
-        };
-        let turned = |order: Ordering| if descending { order.reverse() } else { order };
-        let labels = |label: &str| match (a.target.labels.get(label), b.target.labels.get(label)) {
-            (Some(a), Some(b)) => turned(a.cmp(b)),
-            (a, b) => b.is_some().cmp(&a.is_some()),
-        };
+    /// By what a node is compared: made once for each, as a comparison looks at two.
+    fn key<'v>(self, node: &'v NodeView) -> Key<'v> {
+        let number = |value: Option<f64>| Key { number: value.filter(|n| !n.is_nan()), text: "" };
+        let text = |text: &'v str| Key { number: Some(0.0), text };
+        let label = |name: &str| node.target.labels.get(name).map_or_else(|| number(None), text);
         match self {
-            Sort::Worst => turned(urgency(b).cmp(&urgency(a)).then_with(|| {
-                let (a, b) = (share(a).unwrap_or(-1.0), share(b).unwrap_or(-1.0));
-                b.total_cmp(&a)
-            })),
-            Sort::Node => turned(Ordering::Equal),
-            Sort::State => turned(a.state.as_str().cmp(b.state.as_str())),
-            Sort::Use => numbers(share),
-            Sort::Assigned => numbers(NodeView::assigned),
-            Sort::Warm => numbers(warm),
-            Sort::Usable => numbers(NodeView::usable),
-            Sort::Growth => match (a.growth, b.growth) {
-                (Some(a), Some(b)) => turned(a.cmp(&b)),
-                (a, b) => b.is_some().cmp(&a.is_some()),
-            },
-            Sort::Zone => labels("zone"),
-            Sort::Type => labels("instance_type"),
-            Sort::Nodegroup => labels("nodegroup"),
+            // The worst first, which is the smallest; a share of 9 is as bad as any above.
+            Sort::Worst => {
+                let share = share(node).unwrap_or(-1.0).min(9.0);
+                number(Some(-(f64::from(urgency(node)) * 20.0 + share)))
+            }
+            Sort::Node => number(Some(0.0)),
+            Sort::State => text(node.state.as_str()),
+            Sort::Use => number(share(node)),
+            Sort::Assigned => number(node.assigned()),
+            Sort::Warm => number(warm(node)),
+            Sort::Usable => number(node.usable()),
+            Sort::Growth => number(node.growth.map(|reason| f64::from(reason as u8))),
+            Sort::Zone => label("zone"),
+            Sort::Type => label("instance_type"),
+            Sort::Nodegroup => label("nodegroup"),
             // The longest ago first.
-            Sort::Seen => numbers(|node| node.last_success),
+            Sort::Seen => number(node.last_success),
+        }
+    }
+}
+
+/// What a node is compared by.
+#[derive(Debug, Clone, Copy)]
+struct Key<'v> {
+    /// `None` comes last in both directions.
+    number: Option<f64>,
+    text: &'v str,
+}
+
+impl Key<'_> {
+    fn compare(&self, other: &Key<'_>, descending: bool) -> Ordering {
+        match (self.number, other.number) {
+            (Some(a), Some(b)) => {
+                let order = a.total_cmp(&b).then_with(|| self.text.cmp(other.text));
+                if descending { order.reverse() } else { order }
+            }
+            (a, b) => b.is_some().cmp(&a.is_some()),
         }
     }
 }
@@ -132,7 +142,14 @@ fn urgency(node: &NodeView) -> u8 {
 pub(super) fn share(node: &NodeView) -> Option<f64> {
     let (assigned, usable) = (node.assigned()?, node.usable()?);
     let share = assigned / usable;
-    (usable > 0.0 && share.is_finite()).then_some(share)
+    (usable > 0.0 && can_be_used(usable) && share.is_finite()).then_some(share)
+}
+
+/// Whether so many addresses can be put to use by anybody: those of an IPv6 prefix cannot.
+pub(super) fn can_be_used(addresses: f64) -> bool {
+    /// Truth rule 7.
+    const IPV6_TOTAL: f64 = 1_099_511_627_776.0;
+    addresses < IPV6_TOTAL
 }
 
 /// Addresses attached that no pod has.
@@ -206,9 +223,12 @@ impl Default for Ask {
 impl Ask {
     /// Reads a query. A parameter without a value is as good as none: forms send them.
     pub(super) fn read(uri: &Uri) -> Result<Ask, BadParam> {
-        let mut ask = Ask::default();
+        let (mut ask, mut seen) = (Ask::default(), HashSet::new());
         for (key, value) in pairs(uri)? {
             let bad = |allowed| Err(BadParam::new(&key, &value, allowed));
+            if !seen.insert(key.clone()) {
+                return bad("each parameter once");
+            }
             let label = LABELS.iter().position(|(name, _)| *name == key);
             match (key.as_str(), value.as_str()) {
                 ("sort" | "order" | "page" | "rows" | "state" | "reason", "") => {}
@@ -276,16 +296,17 @@ impl Ask {
     /// The nodes of the page, and how many there are on all pages.
     pub(super) fn choose<'v>(&self, all: &'v [NodeView]) -> (Vec<&'v NodeView>, usize) {
         let part = self.node.to_lowercase();
-        let mut kept: Vec<&NodeView> = all.iter().filter(|node| self.wants(node, &part)).collect();
+        let wanted = all.iter().filter(|node| self.wants(node, &part));
+        let mut kept: Vec<(Key<'v>, &NodeView)> =
+            wanted.map(|node| (self.sort.key(node), node)).collect();
         let total = kept.len();
         let begin = (self.page as usize - 1).saturating_mul(self.rows as usize).min(total);
         let end = begin.saturating_add(self.rows as usize).min(total);
-        let order = |a: &&NodeView, b: &&NodeView| {
-            let names = || match (self.sort, self.descending) {
-                (Sort::Node, true) => b.target.node.cmp(&a.target.node),
-                _ => a.target.node.cmp(&b.target.node),
-            };
-            self.sort.compare(a, b, self.descending).then_with(names)
+        let order = |(a, left): &(Key<'v>, &NodeView), (b, right): &(Key<'v>, &NodeView)| {
+            a.compare(b, self.descending).then_with(|| {
+                let names = left.target.node.cmp(&right.target.node);
+                if self.sort == Sort::Node && self.descending { names.reverse() } else { names }
+            })
         };
         // The page alone must be in order, what comes before it only before it.
         if begin > 0 {
@@ -297,7 +318,7 @@ impl Ask {
         }
         rest.truncate(end - begin);
         rest.sort_unstable_by(order);
-        (rest, total)
+        (rest.into_iter().map(|(_, node)| node).collect(), total)
     }
 
     /// The query of a link to the same with a change; it leads to the first page but where the change

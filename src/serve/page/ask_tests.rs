@@ -25,6 +25,7 @@ fn a_parameter_that_is_none_is_named_with_what_is_allowed() {
         ("state=UP", "state", "UP"),
         ("reason=ok", "reason", "ok"),
         ("colour=red", "colour", "red"),
+        ("state=up&state=failed", "state", "failed"),
     ] {
         let bad = read(query).unwrap_err();
         assert_eq!((bad.key.as_str(), bad.value.as_str()), (key, value));

@@ -3,13 +3,13 @@
 //! Never: more than [`super::ask::ROWS`] nodes unless asked for.
 
 use super::super::api::{MirrorOutlet, Status};
-use super::ask::{Ask, LABELS, ROWS, Reason, Sort, share, warm};
+use super::ask::{Ask, LABELS, ROWS, Reason, Sort, can_be_used, share, warm};
 use super::parts::{
     CELL, ago, bar, bytes, capital, clip, clock, count, frame, maybe, node_link, nodes, number,
     percent, seconds, stop,
 };
-use super::picture::{Addresses, Finding, Level, Picture};
-use crate::model::{DaemonSet, NodeState};
+use super::picture::{Addresses, Finding, Level, Picture, of_growth};
+use crate::model::{DaemonSet, NodeState, Outcome};
 use crate::observe::serve::Path;
 use crate::view::{NodeView, View};
 use maud::{Markup, html};
@@ -32,7 +32,7 @@ pub(super) struct Page<'v> {
 
 pub(super) fn render(page: &Page<'_>) -> Markup {
     let Page { ask, status, view, .. } = page;
-    let now = view.map_or(0.0, |view| view.taken.unix);
+    let now = view.map(|view| view.taken.unix);
     let picture = view.map(|view| Picture::of(&view.nodes));
     let cluster = status.mirror.cluster.as_deref();
     let title = cluster.unwrap_or("Pod addresses");
@@ -45,7 +45,7 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
             section #nodes aria-labelledby="nodes-title" {
                 h2 #nodes-title { "Nodes" }
                 (filter(ask, picture))
-                div #rows .live { (rows(ask, &view.nodes, now)) }
+                div #rows .live { (rows(ask, &view.nodes, view.taken.unix)) }
             }
             section #fleet .live aria-labelledby="fleet-title" { (fleet(picture, &view.daemonsets)) }
         }
@@ -205,7 +205,7 @@ fn addresses(sum: &Addresses) -> Markup {
             div { dt { i.key.assigned {} "in use" } dd { (number(sum.assigned)) } dd.more { (share) " of usable" } }
             div { dt { i.key.warm {} "warm" } dd { (number(sum.warm)) } dd.more { "attached, no pod has them" } }
             div { dt { i.key.growth {} "to grow" } dd { (number(sum.growth)) } dd.more { "not attached yet" } }
-            div { dt { "usable" } dd { (number(sum.usable)) } dd.more { "on " (nodes(sum.nodes)) ", at most" } }
+            div { dt { "usable" } dd { (number(sum.usable)) } dd.more { "at most, on " @if sum.counted < sum.nodes { (count(sum.counted)) " of " } (nodes(sum.nodes)) } }
         }
     }
 }
@@ -356,13 +356,13 @@ fn row(node: &NodeView, now: f64) -> Markup {
     let share = share(node);
     let near = share.is_some_and(|share| share >= super::picture::NEAR);
     // Of IPv6 nodes more addresses are attached than anybody can use.
-    let room = |value: Option<f64>| if node.ipv6 { "–".to_owned() } else { maybe(value) };
+    let room = |value: Option<f64>| maybe(value.filter(|value| can_be_used(*value)));
     html! {
         tr {
             th scope="row" { (node_link("", &node.target.node)) }
             td { (state(node)) }
             td.number {
-                @match share.filter(|_| !node.ipv6) {
+                @match share {
                     Some(share) => {
                         (bar(&[(if near { "near" } else { "assigned" }, share)], 1.0))
                         span.share { (percent(share)) }
@@ -373,7 +373,7 @@ fn row(node: &NodeView, now: f64) -> Markup {
             td.number { (maybe(node.assigned())) }
             td.number { (room(warm(node))) }
             td.number { (room(node.usable())) }
-            td { @if let Some(reason) = node.growth { span.tag.warning { (reason.as_str()) } } }
+            td { @if let Some(reason) = node.growth { span.tag.(of_growth(reason).as_str()) { (reason.as_str()) } } }
             td { (label("zone")) }
             td { (label("instance_type")) }
             td { (label("nodegroup")) }
@@ -389,7 +389,8 @@ pub(super) fn state(node: &NodeView) -> Markup {
         NodeState::Stale => "warning",
         NodeState::Failed | NodeState::Missing => "critical",
     };
-    let outcome = node.last_outcome.filter(|_| node.target.idle.is_none() && class != "good");
+    let failed = |outcome: &Outcome| node.target.idle.is_none() && *outcome != Outcome::Ok;
+    let outcome = node.last_outcome.filter(failed);
     html! {
         span.tag.(class) { (node.state.as_str()) }
         @if let Some(outcome) = outcome { " " (outcome.as_str()) }
@@ -443,7 +444,7 @@ fn fleet(picture: &Picture<'_>, daemonsets: &[DaemonSet]) -> Markup {
     }
 }
 
-fn mirror(status: &Status, now: f64) -> Markup {
+fn mirror(status: &Status, now: Option<f64>) -> Markup {
     let mirror = &status.mirror;
     html! {
         h2 #mirror-title { "CloudWatch" }
@@ -469,7 +470,7 @@ fn mirror(status: &Status, now: f64) -> Markup {
     }
 }
 
-fn of_outlet(outlet: &MirrorOutlet, now: f64) -> Markup {
+fn of_outlet(outlet: &MirrorOutlet, now: Option<f64>) -> Markup {
     let dropped: Vec<String> =
         outlet.points_dropped.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
     let class = if outlet.reason.is_some() { "critical" } else { "good" };
@@ -481,7 +482,7 @@ fn of_outlet(outlet: &MirrorOutlet, now: f64) -> Markup {
             td.number { (number(outlet.points_unconfirmed as f64)) }
             td.number { @if dropped.is_empty() { "0" } @else { (dropped.join(", ")) } }
             td.number { (count(outlet.queue_intervals)) " intervals, " (bytes(outlet.queue_bytes as u64)) }
-            td.number { (ago(now, outlet.last_success)) }
+            td.number { @match now { Some(now) => (ago(now, outlet.last_success)), None => "–" } }
         }
     }
 }

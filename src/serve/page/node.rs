@@ -1,13 +1,15 @@
 //! The page of one node: its state and why, its addresses, its interfaces, its last scrapes, every series.
 //! Comes in: a node of a view. Goes out: HTML. Never: a series that the node did not serve.
 
-use super::ask::{share, warm};
+use super::ask::{can_be_used, share, warm};
 use super::cluster::state;
 use super::parts::{
     CELL, address, ago, bar, capital, clip, clock, count, frame, maybe, number, percent, seconds,
     stop,
 };
+use super::picture::{is_no_number, of_growth};
 use crate::catalog;
+use crate::model::NodeState;
 use crate::view::{FamilyId, NodeView, Page, Series, View, family_name};
 use maud::{Markup, html};
 
@@ -53,11 +55,14 @@ pub(super) fn render(node: &NodeView, view: &View, telemetry_path: &str) -> Mark
 }
 
 /// The page of a name that no node has.
-pub(super) fn unknown(name: &str, has_view: bool) -> Markup {
+pub(super) fn unknown(name: &str, view: Option<&View>) -> Markup {
     let main = html! {
         p {
-            @if has_view { "No node of this name is known now. It may have left, or never been." }
-            @else { "No node is known yet: every node must have been asked once." }
+            @if let Some(view) = view {
+                "No node of this name is known now. It may have left, or never been"
+                @if view.is_shard { ", or be another shard's" }
+                "."
+            } @else { "No node is known yet: every node must have been asked once." }
         }
         p { a href=(ROOT) { "All nodes" } }
     };
@@ -76,7 +81,7 @@ fn standing(node: &NodeView, now: f64) -> Markup {
         h2 #state-title { "State" }
         ul.findings {
             @if let Some(reason) = node.growth {
-                li.finding.critical {
+                li.finding.(of_growth(reason).as_str()) {
                     span.mark { (reason.as_str()) }
                     div { p { "It gets no more addresses." } p.advice { (capital(reason.advice())) "." } }
                 }
@@ -90,7 +95,13 @@ fn standing(node: &NodeView, now: f64) -> Markup {
                     }
                 }
             }
-            @if node.growth.is_none() && node.reason.is_empty() {
+            @if is_no_number(node) {
+                li.finding.warning { span.mark { "NaN" } p { "It serves NaN or infinity instead of addresses; they enter no sum." } }
+            }
+            @if node.growth.is_none() && node.reason.is_empty() && node.state != NodeState::Up {
+                li.finding.warning { span.mark { (node.state.as_str()) } p { "It was not scraped since aws-node came back." } }
+            }
+            @if node.growth.is_none() && node.reason.is_empty() && node.state == NodeState::Up && !is_no_number(node) {
                 li.finding.good { span.mark { "good" } p { "It answers, and lacks no addresses as far as can be seen." } }
             }
         }
@@ -105,20 +116,21 @@ fn standing(node: &NodeView, now: f64) -> Markup {
 
 fn figures(node: &NodeView) -> Markup {
     let parts = node.assigned().zip(warm(node));
+    let usable = node.usable().filter(|usable| can_be_used(*usable));
     html! {
         h2 #figures-title { "Pod addresses" }
-        @if let (Some((assigned, warm)), Some(usable), false) = (parts, node.usable(), node.ipv6) {
+        @if let (Some((assigned, warm)), Some(usable)) = (parts, usable) {
             div.whole { (bar(&[("assigned", assigned), ("warm", warm)], usable)) }
         }
         dl.cards {
             div { dt { i.key.assigned {} "in use" } dd { (maybe(node.assigned())) }
-                dd.more { @if let (Some(share), false) = (share(node), node.ipv6) { (percent(share)) " of usable" } } }
-            div { dt { i.key.warm {} "warm" } dd { (maybe(warm(node))) } dd.more { "attached, no pod has them" } }
-            div { dt { "usable" } dd { (maybe(node.usable())) } dd.more { "at most" } }
-            div { dt { "ceiling" } dd { (maybe(node.max())) } dd.more { "of the instance (awscni_ip_max)" } }
+                dd.more { @if let Some(share) = share(node) { (percent(share)) " of usable" } } }
+            div { dt { i.key.warm {} "warm" } dd { (maybe(warm(node).filter(|warm| can_be_used(*warm)))) } dd.more { "attached, no pod has them" } }
+            div { dt { "usable" } dd { (maybe(usable)) } dd.more { "at most" } }
+            div { dt { "ceiling" } dd { (maybe(node.max().filter(|max| can_be_used(*max)))) } dd.more { "of the instance (awscni_ip_max)" } }
             div {
                 dt { "pod limit" } dd { (maybe(node.target.pod_limit.map(f64::from))) }
-                dd.more { "pods with an address that the kubelet takes" }
+                dd.more { @if node.target.pod_limit.is_some() { "pods with an address that the kubelet takes" } @else { "not known of this node" } }
             }
         }
     }

@@ -128,7 +128,7 @@ pub(super) fn percent(share: f64) -> String {
 pub(super) fn seconds(value: f64) -> String {
     match value {
         _ if !value.is_finite() => "unknown".to_owned(),
-        _ if value < 0.0005 => "0 s".to_owned(),
+        _ if value < 0.0005 => "under 1 ms".to_owned(),
         _ if value < 1.0 => format!("{:.0} ms", value * 1000.0),
         _ if value < 10.0 => format!("{value:.1} s"),
         _ if value < 120.0 => format!("{value:.0} s"),
@@ -208,7 +208,10 @@ mod tests {
     #[test]
     fn times_and_sizes_are_as_people_read_them() {
         let told = [0.0, 0.0123, 1.25, 59.6, 150.0, 7200.0, 1e6, f64::NAN].map(seconds);
-        assert_eq!(told, ["0 s", "12 ms", "1.2 s", "60 s", "2 min", "2 h", "12 days", "unknown"]);
+        assert_eq!(
+            told,
+            ["under 1 ms", "12 ms", "1.2 s", "60 s", "2 min", "2 h", "12 days", "unknown"]
+        );
         assert_eq!(ago(100.0, Some(58.4)), "42 s ago");
         assert_eq!(ago(100.0, Some(101.0)), "0 s ago");
         assert_eq!(ago(100.0, None), "never");

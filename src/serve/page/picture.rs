@@ -7,7 +7,11 @@ use crate::aggregate::ipv4_addresses;
 use crate::model::{Growth, Idle, NodeState, Outcome};
 use crate::total::Total;
 use crate::view::NodeView;
-use std::collections::{BTreeMap, HashMap};
+use foldhash::fast::RandomState;
+use std::collections::BTreeMap;
+
+/// How often each text occurs.
+type Counts<'v> = hashbrown::HashMap<&'v str, usize, RandomState>;
 
 /// Bars of the distribution: tenths, and all from 1 on.
 pub(super) const BARS: usize = 11;
@@ -67,6 +71,8 @@ pub(super) struct Finding<'v> {
 pub(super) struct Addresses {
     /// Nodes whose values stand.
     pub(super) nodes: usize,
+    /// Of them those that tell assigned and usable.
+    pub(super) counted: usize,
     pub(super) assigned: f64,
     /// Attached, but no pod's; of nodes that serve both.
     pub(super) warm: f64,
@@ -101,6 +107,8 @@ pub(super) struct Picture<'v> {
 enum Cause {
     Blocked(Growth),
     Missing,
+    /// Nobody has asked it, or not since its pod came back.
+    Unasked,
     /// Its pod cannot be scraped; no values, or some that stand.
     Idle(bool),
     /// Its scrapes end so; no values, or some that stand.
@@ -116,7 +124,7 @@ impl Cause {
         let scrape = match (&node.target.idle, node.last_outcome) {
             (Some(Idle::Missing), _) => Some(Cause::Missing),
             (Some(Idle::Pod(_)), _) => Some(Cause::Idle(stands)),
-            (None, Some(Outcome::Ok)) | (None, None) => None,
+            (None, Some(Outcome::Ok) | None) => (!stands).then_some(Cause::Unasked),
             (None, Some(outcome)) => Some(Cause::Failing(outcome, stands)),
         };
         let values = match node.growth {
@@ -129,11 +137,11 @@ impl Cause {
 
     fn level(self) -> Level {
         match self {
-            Cause::Blocked(Growth::Ceiling | Growth::MaxPods) => Level::Warning,
-            Cause::Blocked(_) | Cause::Missing | Cause::Idle(false) | Cause::Failing(_, false) => {
-                Level::Critical
+            Cause::Blocked(reason) => of_growth(reason),
+            Cause::Missing | Cause::Idle(false) | Cause::Failing(_, false) => Level::Critical,
+            Cause::Idle(true) | Cause::Failing(_, true) | Cause::NoNumber | Cause::Unasked => {
+                Level::Warning
             }
-            Cause::Idle(true) | Cause::Failing(_, true) | Cause::NoNumber => Level::Warning,
             Cause::Near => Level::Notice,
         }
     }
@@ -144,6 +152,7 @@ impl Cause {
             Cause::Blocked(Growth::MaxPods) => "no room for more pods (max_pods)".to_owned(),
             Cause::Blocked(reason) => format!("no more addresses ({})", reason.as_str()),
             Cause::Missing => "no aws-node pod (missing)".to_owned(),
+            Cause::Unasked => "not scraped yet, or not since aws-node came back".to_owned(),
             Cause::Idle(stands) => format!("aws-node does not run{}", since(stands)),
             Cause::Failing(outcome, stands) => {
                 format!("cannot be scraped ({outcome}){}", since(stands))
@@ -159,11 +168,14 @@ impl Cause {
             Cause::Missing => {
                 "Look at the DaemonSet aws-node: its tolerations, its node selector, and pods that wait"
             }
-            Cause::Idle(_) => "Look at the pod: kubectl -n kube-system describe pod",
+            Cause::Unasked => "Wait for an interval",
+            Cause::Idle(_) => {
+                "Look at the pod with kubectl describe, in the namespace of --discover.namespace"
+            }
             Cause::Failing(outcome, _) => outcome.advice(),
             Cause::NoNumber => "They enter no sum; restart aws-node there",
             Cause::Near => {
-                "There is room, but not much: more nodes, larger ones, or prefix delegation"
+                "There is little room or none: more nodes, larger ones, or with IPv4 prefix delegation"
             }
         }
     }
@@ -175,12 +187,20 @@ impl Cause {
             Cause::Blocked(growth) => Some(reason(Reason::Growth(growth))),
             Cause::Failing(outcome, _) => Some(reason(Reason::Outcome(outcome))),
             Cause::Missing => Some(Ask { state: Some(NodeState::Missing), ..Ask::default() }),
-            Cause::Idle(_) | Cause::NoNumber | Cause::Near => None,
+            Cause::Unasked | Cause::Idle(_) | Cause::NoNumber | Cause::Near => None,
         }
     }
 }
 
-fn is_no_number(node: &NodeView) -> bool {
+/// How bad it is that a node cannot grow: where it has all that it can have, nothing is broken.
+pub(super) fn of_growth(reason: Growth) -> Level {
+    match reason {
+        Growth::Ceiling | Growth::MaxPods => Level::Warning,
+        _ => Level::Critical,
+    }
+}
+
+pub(super) fn is_no_number(node: &NodeView) -> bool {
     let values = [node.assigned(), node.total(), node.max()];
     values.into_iter().flatten().any(|value| !value.is_finite())
 }
@@ -190,7 +210,7 @@ impl<'v> Picture<'v> {
         let mut picture = Picture { nodes: nodes.len(), ..Picture::default() };
         let mut sums = [Sums::default(); 2];
         let mut causes: BTreeMap<Cause, Vec<&NodeView>> = BTreeMap::new();
-        let mut versions: HashMap<&str, usize> = HashMap::new();
+        let mut versions = Counts::default();
         for node in nodes {
             picture.expected += usize::from(node.target.expected);
             picture.states[node.state as usize] += 1;
@@ -234,6 +254,7 @@ struct Sums {
     usable: Total,
     /// Of nodes that serve assigned and usable.
     both: [Total; 2],
+    counted: usize,
 }
 
 impl Sums {
@@ -250,6 +271,7 @@ impl Sums {
             self.growth.add((usable - total).max(0.0));
         }
         if let (Some(assigned), Some(usable)) = (assigned, usable.filter(|usable| *usable > 0.0)) {
+            self.counted += 1;
             self.both[0].add(assigned);
             self.both[1].add(usable);
         }
@@ -259,6 +281,7 @@ impl Sums {
         let [assigned, usable] = self.both.map(|sum| sum.value());
         Addresses {
             nodes: 0,
+            counted: self.counted,
             assigned: self.assigned.value(),
             warm: self.warm.value(),
             growth: self.growth.value(),
@@ -268,7 +291,7 @@ impl Sums {
     }
 }
 
-fn by_count(counts: HashMap<&str, usize>) -> Vec<(&str, usize)> {
+fn by_count(counts: Counts<'_>) -> Vec<(&str, usize)> {
     let mut list: Vec<(&str, usize)> = counts.into_iter().collect();
     list.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     list
@@ -292,7 +315,7 @@ fn finding<'v>(cause: Cause, nodes: &[&'v NodeView], fleet: &Commonness<'v>) -> 
 /// How often each value of [`LABELS`] occurs.
 struct Commonness<'v> {
     nodes: usize,
-    counts: [HashMap<&'v str, usize>; LABELS.len()],
+    counts: [Counts<'v>; LABELS.len()],
 }
 
 impl<'v> Commonness<'v> {
@@ -322,8 +345,8 @@ impl<'v> Commonness<'v> {
     /// What these have in common that the fleet has not: all of them, or most, where less than half of
     /// the fleet does.
     fn beside(&self, fleet: &Commonness<'v>) -> Option<String> {
-        /// Of one node everything is common.
-        const FEW: usize = 2;
+        /// Of one node everything is common, of two it may be chance.
+        const FEW: usize = 3;
         if self.nodes < FEW {
             return None;
         }

@@ -40,6 +40,15 @@ fn the_worst_and_the_largest_findings_come_first() {
 }
 
 #[test]
+fn a_node_that_nobody_asked_does_not_answer() {
+    let unasked = NodeView { last_outcome: None, ..failed("u", Outcome::Ok) };
+    let back = failed("b", Outcome::Ok);
+    let told = told(&[unasked, back, node("a", [1.0, 5.0, 10.0])]);
+    let what = "not scraped yet, or not since aws-node came back".to_owned();
+    assert_eq!(told, [(Level::Warning, 2, what, None)]);
+}
+
+#[test]
 fn what_they_have_in_common_is_told_where_the_fleet_has_not() {
     let at = |node: NodeView, zone: &str, group: &str| {
         labelled(node, &[("zone", zone), ("nodegroup", group)])
@@ -51,10 +60,13 @@ fn what_they_have_in_common_is_told_where_the_fleet_has_not() {
     nodes.push(at(blocked("x", Growth::Subnet), "b", "web"));
     assert_eq!(common(&nodes), Some(None), "of one node");
     nodes.push(at(blocked("y", Growth::Subnet), "b", "web"));
+    assert_eq!(common(&nodes), Some(None), "of two");
+    nodes.push(at(blocked("yy", Growth::Subnet), "b", "web"));
     assert_eq!(common(&nodes), Some(Some("all in zone b".to_owned())), "most are web");
     nodes.push(at(blocked("z", Growth::Subnet), "c", "web"));
-    assert_eq!(common(&nodes), Some(Some("2 in zone b".to_owned())));
+    assert_eq!(common(&nodes), Some(Some("3 in zone b".to_owned())));
     nodes.push(at(blocked("zz", Growth::Subnet), "c", "web"));
+    nodes.push(at(blocked("zzz", Growth::Subnet), "c", "web"));
     assert_eq!(common(&nodes), Some(None), "half of them say nothing");
 }
 
@@ -78,6 +90,7 @@ fn sums_take_what_stands_and_is_a_number() {
     let picture = Picture::of(&nodes);
     let expected = Addresses {
         nodes: 2,
+        counted: 1,
         assigned: 10.0,
         warm: 10.0,
         growth: 11.0,

@@ -246,7 +246,7 @@ fn addresses_are_summed_and_what_is_not_known_is_not_zero() {
     card("in use", "900", "45.0% of usable");
     card("warm", "100", "attached");
     card("to grow", "1,000", "not attached yet");
-    card("usable", "2,000", "on 1 node, at most");
+    card("usable", "2,000", "at most, on 1 node");
     assert!(html.contains("<strong>7</strong> IPv6 addresses are in use on 1 node;"), "{html}");
     let none = page(vec![failed("f", Outcome::Refused)], "");
     assert!(none.contains("nothing is known of addresses"), "{none}");

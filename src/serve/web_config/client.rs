@@ -110,9 +110,10 @@ pub(super) fn verifier(
     if names.is_empty() {
         return Err(wrong(of_names, &told, "at least one name is needed: nobody has none of none"));
     }
-    if !policy.is_required() {
+    // Without an authority anybody can make a certificate of any name.
+    if !matches!(policy, Policy::RequireAndVerifyClientCert) {
         let allowed = format!(
-            "client_auth_type RequireAndVerifyClientCert (or RequireAnyClientCert) is needed with it, \
+            "client_auth_type RequireAndVerifyClientCert is needed with it, \
              not {}",
             policy.as_str()
         );

@@ -144,8 +144,8 @@ pub(super) fn users(
         Users::check(name, hash.as_deref().unwrap_or_default())
             .map_err(|allowed| wrong(&key, value, allowed))?;
     }
-    Users::new(users.into_iter().filter_map(|(name, hash)| Some((name, hash?))).collect())
-        .map_err(|reason| WebConfigError::File(reason.to_owned()))
+    let hashes = users.into_iter().filter_map(|(name, hash)| Some((name, hash?)));
+    Ok(Users::new(hashes.collect()))
 }
 
 /// How many requests are answered.

@@ -6,7 +6,8 @@ use super::super::part;
 use super::Cluster;
 use super::api::{Api, wait};
 use super::mirror::{Addresses, Mirror};
-use super::scene::{fleet, service, until_served};
+use super::scene::{fleet, served, service, until_served};
+use crate::support::until;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -88,6 +89,13 @@ fn the_chart_without_values_is_admitted_and_runs_with_exactly_its_rights() {
     let service = service(&account.kubeconfig(), &flags);
     until_served(service.listening(), UP, 3.0);
     until_served(service.listening(), "vpccni_exporter_leader", 1.0);
+    // By the DaemonSet's watch and the listing of whole Nodes.
+    until("settings of the DaemonSet and a pod limit", || {
+        let served = served(service.listening());
+        let told = |name: &str| served.keys().any(|key| key.starts_with(name));
+        (told("vpccni_daemonset_config_info{") && told("vpccni_node_ip_addresses_usable{"))
+            .then_some(())
+    });
     for resource in ["pods", "nodes", "daemonsets", "leases"] {
         let missing = format!("vpccni_exporter_kubernetes_missing_rule{{resource=\"{resource}\"}}");
         until_served(service.listening(), &missing, 0.0);
@@ -117,6 +125,8 @@ fn the_chart_without_values_is_admitted_and_runs_with_exactly_its_rights() {
         ("watch", "", "pods", "kube-system"),
         ("watch", "apps", "daemonsets", "kube-system"),
         ("list", "", "nodes", ""),
+        ("get", "", "nodes", ""),
+        ("watch", "", "nodes", ""),
     ] {
         assert!(may(verb, group, resource, namespace), "{verb} {resource} in {namespace:?}");
     }
@@ -142,9 +152,7 @@ fn shards_and_replicas_of_the_chart_are_admitted_and_one_of_each_serves() {
         flags.extend([index, "--lead.election=on", "--lead.namespace=vpc-cni-exporter"]);
         let service = service(&account.kubeconfig(), &flags);
         until_served(service.listening(), "vpccni_exporter_leader", 1.0);
-        let up = crate::support::until("nodes of the shard", || {
-            super::scene::served(service.listening()).get(UP).copied()
-        });
+        let up = until("nodes of the shard", || served(service.listening()).get(UP).copied());
         nodes += up;
         running.push(service);
     }
