@@ -335,7 +335,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_shutdown(cx) {
             Poll::Pending => this.poll_stalled(cx),
-            Poll::Ready(shut) => Poll::Ready(shut),
+            Poll::Ready(shut) => {
+                // TLS writes its last word without a flush of its own.
+                this.slot.writing.store(false, Ordering::Relaxed);
+                Poll::Ready(shut)
+            }
         }
     }
 }
