@@ -127,7 +127,9 @@ class Mirror:
         if kind := labels.get(LABELS["capacity_type"]):
             labels[LABELS["capacity_type"]] = kind.upper().replace("-", "_")
         labels |= {"kubernetes.io/hostname": node, "kubernetes.io/os": "linux"}
-        self.api.ask("POST", NODES, {"metadata": {"name": node, "labels": labels}})
+        pods = group["labels"].get("__allocatable_pods__")
+        status = {"allocatable": {"pods": pods}} if pods else {}
+        self.api.ask("POST", NODES, {"metadata": {"name": node, "labels": labels}, "status": status})
         address, port = group["targets"][0].rsplit(":", 1)
         pod = self.known[node][1]
         owner = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "aws-node", "uid": self.uid, "controller": True}

@@ -9,6 +9,7 @@
 //! *Stopping*: nothing to do; all of it is memory.
 
 use crate::aggregate::delta::{self, Process, Run, Sighting};
+use crate::aggregate::growth;
 use crate::catalog::{FAMILIES, SLOTS};
 use crate::model::{DaemonSet, Moment, NodeName, Outcome, Targets};
 use crate::observe::Observe;
@@ -286,7 +287,12 @@ impl Store {
         let gains = delta::gains(entry.run.as_ref(), process, &page);
         count(&mut inner.gained, &mut inner.lost_bounds, &page, &gains);
         for gain in &gains.gains {
-            entry.growth.rose(page.layout.roles.counters[gain.counter].slot, uptime);
+            let row = &page.layout.roles.counters[gain.counter];
+            let index = page.layout.rows[usize::from(row.row)] as usize;
+            let series = inner.interner.series().get(index).and_then(|series| series.as_deref());
+            if series.is_none_or(|series| growth::explains(&series.labels)) {
+                entry.growth.rose(row.slot, uptime);
+            }
         }
         entry.growth.saw(&page, uptime);
         self.observe.page_stored(&PageStored {

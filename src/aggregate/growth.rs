@@ -21,6 +21,15 @@ pub const REFUSED_FOR: f64 = 120.0;
 /// Seconds for which a warm pool must be empty: ipamd fills it up within some.
 pub const EMPTY_FOR: f64 = 60.0;
 
+/// How calls begin that only read, or give addresses back: their errors do not keep a node from growing.
+const OTHER_CALLS: [&str; 5] = ["Describe", "Get", "Unassign", "Detach", "Delete"];
+
+/// Whether a counter of these labels (as [`crate::view::Series`] has them) can say why a node does not grow.
+pub fn explains(labels: &str) -> bool {
+    let call = labels.split(',').find_map(|label| label.strip_prefix("api=\""));
+    !call.is_some_and(|call| OTHER_CALLS.iter().any(|other| call.starts_with(other)))
+}
+
 /// What a rising counter says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
@@ -122,7 +131,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// The cluster counter of this slot rose on the node.
+    /// The cluster counter of this slot rose on the node, by a row that [`explains`].
     pub fn rose(&mut self, slot: u16, uptime: f64) {
         if let Some(sign) = OF_SLOT.get(usize::from(slot)).copied().flatten() {
             self.rose[sign as usize] = uptime;
@@ -156,22 +165,28 @@ impl Memory {
         if !is_empty && !is_refused {
             return None;
         }
-        let was_at_ceiling = is_refused && self.refused_at_ceiling;
-        let reasons = [
-            (at_ceiling(page) || was_at_ceiling, Growth::Ceiling),
-            (recently(Sign::Subnet), Growth::Subnet),
-            (recently(Sign::Denied), Growth::Denied),
-            (recently(Sign::Throttled), Growth::Throttled),
-            (recently(Sign::Limit), Growth::Ceiling),
-            (recently(Sign::Api), Growth::Api),
-        ];
-        let found = reasons.into_iter().find(|(holds, _)| *holds);
-        Some(found.map_or(Growth::Unknown, |(_, reason)| reason))
+        if at_ceiling(page) || is_refused && self.refused_at_ceiling {
+            return Some(Growth::Ceiling);
+        }
+        // Of several the newest: an earlier trouble may be over. Of those that rose together the first.
+        let newest = [
+            (Sign::Api, Growth::Api),
+            (Sign::Limit, Growth::Ceiling),
+            (Sign::Throttled, Growth::Throttled),
+            (Sign::Denied, Growth::Denied),
+            (Sign::Subnet, Growth::Subnet),
+        ]
+        .into_iter()
+        .filter(|(sign, _)| recently(*sign))
+        .max_by(|(a, _), (b, _)| self.rose[*a as usize].total_cmp(&self.rose[*b as usize]));
+        Some(newest.map_or(Growth::Unknown, |(_, reason)| reason))
     }
 }
 
+/// Whether the instance has as many addresses as it can, whoever uses them.
 fn at_ceiling(page: &Page) -> bool {
-    matches!((page.assigned(), page.max()), (Some(assigned), Some(max)) if max > 0.0 && assigned >= max)
+    let Some(max) = page.max().filter(|max| *max > 0.0) else { return false };
+    [page.assigned(), page.total()].into_iter().flatten().any(|addresses| addresses >= max)
 }
 
 #[cfg(test)]
@@ -226,6 +241,8 @@ mod tests {
             (&room, true, &[subnet], Some(Subnet)),
             (&room, true, &[throttled, denied, subnet], Some(Subnet)),
             (&room, true, &[throttled, denied], Some(Denied)),
+            (&room, true, &[throttled, ("UnauthorizedOperation", 989.0)], Some(Throttled)),
+            (&room, true, &[subnet, ("InternalError", 991.0)], Some(Api)),
             (&room, true, &[throttled, ("InternalError", 990.0)], Some(Throttled)),
             (&room, true, &[("PrivateIpAddressLimitExceeded", 990.0)], Some(Ceiling)),
             (&room, true, &[("InternalError", 990.0)], Some(Api)),
@@ -272,8 +289,26 @@ mod tests {
         assert_eq!(memory.blocked(&left, None, 130.0), Some(Growth::Ceiling));
         assert_eq!(memory.blocked(&left, None, 100.0 + REFUSED_FOR + 1.0), None);
         memory.rose(slot("awscni_no_available_ip_addresses", ""), 160.0);
-        memory.saw(&left, 160.0);
-        assert_eq!(memory.blocked(&left, None, 160.0), Some(Growth::Unknown));
+        let room = page(20.0, 25.0, 30.0);
+        memory.saw(&room, 160.0);
+        assert_eq!(memory.blocked(&room, None, 160.0), Some(Growth::Unknown));
+        // What is attached decides, not who uses it.
+        memory.saw(&left, 161.0);
+        assert_eq!(memory.blocked(&left, None, 161.0), Some(Growth::Ceiling));
+    }
+
+    #[test]
+    fn calls_that_get_no_addresses_explain_nothing() {
+        for (labels, expected) in [
+            (r#"api="CreateNetworkInterface",error="RequestLimitExceeded""#, true),
+            (r#"api="AssignPrivateIpAddresses",error="x""#, true),
+            (r#"api="DescribeNetworkInterfaces",error="RequestLimitExceeded""#, false),
+            (r#"api="UnassignPrivateIpAddresses",error="x""#, false),
+            (r#"error="api=\"Describe""#, true),
+            ("", true),
+        ] {
+            assert_eq!(explains(labels), expected, "{labels}");
+        }
     }
 
     #[test]
