@@ -17,7 +17,9 @@ fn union(replicas: &Replicas, of: &[usize]) -> Option<BTreeMap<String, f64>> {
     for &at in of {
         for (key, value) in cluster_page(replicas.all[at].web)? {
             assert!(!key.contains("_ratio") || of.len() == 1, "{key} does not add up");
-            *sum.entry(key).or_default() += value;
+            // What all of them tell alike is no figure.
+            let told = if key.contains("_info{") { 0.0 } else { value };
+            *sum.entry(key).or_default() += told;
         }
     }
     Some(sum)
