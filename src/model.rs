@@ -306,9 +306,7 @@ impl Outcome {
             Outcome::Overrun => "overrun",
         }
     }
-}
 
-impl Outcome {
     /// What a failed scrape says, and what an operator can do; empty for a good one.
     pub fn advice(self) -> &'static str {
         match self {

@@ -157,7 +157,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
 async fn account(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let path = shared.path_of(request.uri().path());
     let began = Instant::now();
-    let mut response = if request.body().is_end_stream() {
+    let response = if request.body().is_end_stream() {
         next.run(request).await
     } else {
         // Nothing here reads a body; taking one would be work at the client's choice.
@@ -165,11 +165,17 @@ async fn account(State(shared): State<Arc<Shared>>, request: Request, next: Next
         refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         refused
     };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let response = with_usual_headers(response);
     shared.observe.request(path, response.status().as_u16(), began.elapsed().as_secs_f64());
     response
+}
+
+/// What every answer has.
+fn with_usual_headers(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
 }
 
 async fn not_found(State(shared): State<Arc<Shared>>) -> Response {

@@ -9,7 +9,6 @@
 //! *Stopping*: nothing to do; all of it is memory.
 
 use crate::aggregate::delta::{self, Process, Run, Sighting};
-use crate::aggregate::growth;
 use crate::catalog::{FAMILIES, SLOTS};
 use crate::model::{DaemonSet, Moment, NodeName, Outcome, Targets};
 use crate::observe::Observe;
@@ -288,11 +287,12 @@ impl Store {
         count(&mut inner.gained, &mut inner.lost_bounds, &page, &gains);
         for gain in &gains.gains {
             let row = &page.layout.roles.counters[gain.counter];
-            let index = page.layout.rows[usize::from(row.row)] as usize;
-            let series = inner.interner.series().get(index).and_then(|series| series.as_deref());
-            if series.is_none_or(|series| growth::explains(&series.labels)) {
-                entry.growth.rose(row.slot, uptime);
-            }
+            let labels = || {
+                let index = page.layout.rows[usize::from(row.row)] as usize;
+                let series = inner.interner.series().get(index).and_then(|s| s.as_deref());
+                series.map_or("", |series| &series.labels)
+            };
+            entry.growth.rose(row.slot, labels, uptime);
         }
         entry.growth.saw(&page, uptime);
         self.observe.page_stored(&PageStored {

@@ -208,6 +208,10 @@ impl View {
     }
 }
 
+/// Addresses from which on a node is an IPv6 node (truth rule 7). No IPv4 node comes near: the largest
+/// instances take some thousands.
+pub(crate) const IPV6_TOTAL: f64 = 1_099_511_627_776.0;
+
 /// One node in a view.
 #[derive(Debug, Clone)]
 pub struct NodeView {

@@ -25,7 +25,7 @@ pub const EMPTY_FOR: f64 = 60.0;
 const OTHER_CALLS: [&str; 5] = ["Describe", "Get", "Unassign", "Detach", "Delete"];
 
 /// Whether a counter of these labels (as [`crate::view::Series`] has them) can say why a node does not grow.
-pub fn explains(labels: &str) -> bool {
+fn explains(labels: &str) -> bool {
     let call = labels.split(',').find_map(|label| label.strip_prefix("api=\""));
     !call.is_some_and(|call| OTHER_CALLS.iter().any(|other| call.starts_with(other)))
 }
@@ -131,9 +131,12 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// The cluster counter of this slot rose on the node, by a row that [`explains`].
-    pub fn rose(&mut self, slot: u16, uptime: f64) {
-        if let Some(sign) = OF_SLOT.get(usize::from(slot)).copied().flatten() {
+    /// The cluster counter of this slot rose on the node. `labels` are those of the row, and asked for where
+    /// the slot says something: most counters do not.
+    pub fn rose<'a>(&mut self, slot: u16, labels: impl FnOnce() -> &'a str, uptime: f64) {
+        if let Some(sign) = OF_SLOT.get(usize::from(slot)).copied().flatten()
+            && explains(labels())
+        {
             self.rose[sign as usize] = uptime;
         }
     }
@@ -221,7 +224,7 @@ mod tests {
                 "refused" => slot("awscni_no_available_ip_addresses", ""),
                 code => slot("awscni_aws_api_error_count", code),
             };
-            memory.rose(slot, *at);
+            memory.rose(slot, || "", *at);
         }
         memory.blocked(page, limit, 1000.0)
     }
@@ -283,18 +286,39 @@ mod tests {
     fn a_refusal_at_the_ceiling_stays_one_when_pods_have_left() {
         let (full, left) = (page(30.0, 30.0, 30.0), page(20.0, 30.0, 30.0));
         let mut memory = Memory::default();
-        memory.rose(slot("awscni_no_available_ip_addresses", ""), 100.0);
+        let refused = |memory: &mut Memory, uptime| {
+            memory.rose(slot("awscni_no_available_ip_addresses", ""), || "", uptime);
+        };
+        refused(&mut memory, 100.0);
         memory.saw(&full, 100.0);
         memory.saw(&left, 130.0);
         assert_eq!(memory.blocked(&left, None, 130.0), Some(Growth::Ceiling));
         assert_eq!(memory.blocked(&left, None, 100.0 + REFUSED_FOR + 1.0), None);
-        memory.rose(slot("awscni_no_available_ip_addresses", ""), 160.0);
+        // Interfaces that nobody uses are given back.
+        let shrunk = page(10.0, 20.0, 30.0);
+        memory.saw(&shrunk, 150.0);
+        assert_eq!(memory.blocked(&shrunk, None, 150.0), Some(Growth::Ceiling));
+        refused(&mut memory, 160.0);
         let room = page(20.0, 25.0, 30.0);
         memory.saw(&room, 160.0);
         assert_eq!(memory.blocked(&room, None, 160.0), Some(Growth::Unknown));
         // What is attached decides, not who uses it.
         memory.saw(&left, 161.0);
         assert_eq!(memory.blocked(&left, None, 161.0), Some(Growth::Ceiling));
+    }
+
+    #[test]
+    fn the_labels_of_a_row_decide_whether_its_rise_counts() {
+        let code = slot("awscni_aws_api_error_count", "RequestLimitExceeded");
+        let empty = page(10.0, 10.0, 30.0);
+        for (labels, expected) in [
+            (r#"api="DescribeNetworkInterfaces",error="RequestLimitExceeded""#, Growth::Unknown),
+            (r#"api="CreateNetworkInterface",error="RequestLimitExceeded""#, Growth::Throttled),
+        ] {
+            let mut memory = Memory { empty_since: Some(900.0), ..Memory::default() };
+            memory.rose(code, || labels, 990.0);
+            assert_eq!(memory.blocked(&empty, None, 1000.0), Some(expected), "{labels}");
+        }
     }
 
     #[test]

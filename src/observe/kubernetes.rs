@@ -175,6 +175,19 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// A request failed. Whether there is something to say of it, and how often there was not.
+    fn troubled(&self, resource: Resource, trouble: Trouble, known: bool) -> Option<u64> {
+        let resource = resource.as_str();
+        self.errors.with_label_values(&[resource, trouble.as_str()]).inc();
+        if trouble == Trouble::Forbidden {
+            // Until it works: no other trouble says that the right is there.
+            self.lacking.with_label_values(&[resource]).set(1);
+        }
+        if known { self.still.allow() } else { self.news.allow() }
+    }
+}
+
 impl Observe {
     /// Which API server is asked, by what, and which namespace is the credentials' own.
     pub(crate) fn api_server(&self, url: &str, from: &str, namespace: &str) {
@@ -191,14 +204,7 @@ impl Observe {
         known: bool,
     ) {
         let (resource_name, reason) = (resource.as_str(), trouble.as_str());
-        let metrics = &self.kubernetes;
-        metrics.errors.with_label_values(&[resource_name, reason]).inc();
-        if trouble == Trouble::Forbidden {
-            // Until it works: no other trouble says that the right is there.
-            metrics.lacking.with_label_values(&[resource_name]).set(1);
-        }
-        let limiter = if known { &metrics.still } else { &metrics.news };
-        let Some(unsaid) = limiter.allow() else { return };
+        let Some(unsaid) = self.kubernetes.troubled(resource, trouble, known) else { return };
         match trouble {
             Trouble::Forbidden => {
                 let rule = resource.rule(namespace);
@@ -232,15 +238,10 @@ impl Observe {
     /// What the kubelets take could not be asked for.
     pub(crate) fn limits_unread(&self, trouble: Trouble, words: &str, known: bool) {
         let (resource, reason) = (Resource::Nodes.as_str(), trouble.as_str());
-        let metrics = &self.kubernetes;
-        metrics.errors.with_label_values(&[resource, reason]).inc();
-        let denied = trouble == Trouble::Forbidden;
-        if denied {
-            metrics.lacking.with_label_values(&[resource]).set(1);
-        }
-        let limiter = if known { &metrics.still } else { &metrics.news };
-        let Some(unsaid) = limiter.allow() else { return };
-        if denied {
+        let Some(unsaid) = self.kubernetes.troubled(Resource::Nodes, trouble, known) else {
+            return;
+        };
+        if trouble == Trouble::Forbidden {
             let rule = Resource::Nodes.rule("");
             warn!(
                 resource,

@@ -45,10 +45,7 @@ pub(crate) async fn metrics(
 ) -> Response {
     let ask = match ask(&uri) {
         Ok(ask) => ask,
-        Err(bad) => {
-            let told = format!("bad {}={:?}; allowed: {}\n", bad.key, bad.value, bad.allowed);
-            return text(StatusCode::BAD_REQUEST, told);
-        }
+        Err(bad) => return text(StatusCode::BAD_REQUEST, format!("{bad}\n")),
     };
     let values = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     let prefers_text =

@@ -9,7 +9,7 @@
 
 use super::basic_auth::Login;
 use super::web_config::{Loaded, Web};
-use super::{Shared, text};
+use super::{Shared, text, with_usual_headers};
 use crate::observe::serve::Path;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -112,12 +112,4 @@ impl Gate {
         };
         Some(with_usual_headers(refused))
     }
-}
-
-/// As the routes' own answers have them.
-fn with_usual_headers(mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
 }

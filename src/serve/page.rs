@@ -5,7 +5,6 @@
 
 use super::api::Status;
 use super::bodies::{Published, join, segment};
-use super::params::BadParam;
 use super::{Shared, text};
 use crate::render::gzip::Segment;
 use crate::render::negotiate::{self, Encoding};
@@ -48,10 +47,13 @@ pub(crate) async fn cluster(
 ) -> Response {
     let ask = match Ask::read(&uri) {
         Ok(ask) => ask,
-        Err(BadParam { key, value, allowed }) => {
+        Err(bad) => {
             return text(
                 StatusCode::BAD_REQUEST,
-                format!("bad {key}={value:?}; allowed: {allowed}\n"),
+                format!(
+                    "{bad}
+"
+                ),
             );
         }
     };

@@ -4,6 +4,7 @@
 use crate::render::Narrow;
 use axum::extract::Query;
 use axum::http::Uri;
+use std::fmt;
 
 /// A parameter that is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -14,6 +15,12 @@ pub(crate) struct BadParam {
     pub(crate) value: String,
     /// In words.
     pub(crate) allowed: &'static str,
+}
+
+impl fmt::Display for BadParam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bad {}={:?}; allowed: {}", self.key, self.value, self.allowed)
+    }
 }
 
 impl BadParam {

@@ -6,7 +6,7 @@ use super::left::place;
 use crate::aggregate::delta::Run;
 use crate::aggregate::growth;
 use crate::model::{Idle, Moment, NodeState, Outcome, Target, short};
-use crate::view::{Ended, NodeView, Recent};
+use crate::view::{Ended, IPV6_TOTAL, NodeView, Recent};
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -116,8 +116,6 @@ impl Node {
 
     /// Truth rule 7.
     fn is_ipv6(&self) -> bool {
-        /// No IPv4 node comes near: the largest instances take some thousands of addresses.
-        const IPV6_TOTAL: f64 = 1_099_511_627_776.0;
         let total = self.run.as_ref().and_then(|run| run.page.total());
         self.target.is_ipv6() || total.is_some_and(|t| t.is_finite() && t >= IPV6_TOTAL)
     }

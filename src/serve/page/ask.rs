@@ -3,9 +3,9 @@
 
 use super::super::params::{BadParam, number, pairs};
 use crate::model::{Growth, NodeState, Outcome};
-use crate::view::NodeView;
+use crate::view::{IPV6_TOTAL, NodeView};
 use axum::http::Uri;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
@@ -126,8 +126,8 @@ impl Key<'_> {
     }
 }
 
-/// How badly a node needs somebody: first those of which nothing is known, then those that get no
-/// addresses for a reason that can be mended.
+/// How badly a node needs somebody: first those that get no addresses for a reason that can be mended, then
+/// those of which nothing is known, then full ones.
 fn urgency(node: &NodeView) -> u8 {
     match (node.state, node.growth) {
         (_, Some(Growth::Ceiling | Growth::MaxPods)) => 2,
@@ -147,8 +147,6 @@ pub(super) fn share(node: &NodeView) -> Option<f64> {
 
 /// Whether so many addresses can be put to use by anybody: those of an IPv6 prefix cannot.
 pub(super) fn can_be_used(addresses: f64) -> bool {
-    /// Truth rule 7.
-    const IPV6_TOTAL: f64 = 1_099_511_627_776.0;
     addresses < IPV6_TOTAL
 }
 
@@ -282,7 +280,7 @@ impl Ask {
             || reason.is_some()
     }
 
-    /// Whether a node is one of them. `part` is [`Ask::part`].
+    /// Whether a node is one of them. `part` is [`Ask::node`] in small letters.
     fn wants(&self, node: &NodeView, part: &str) -> bool {
         let labels = self.labels.iter().zip(LABELS);
         (part.is_empty() || node.target.node.to_lowercase().contains(part))
@@ -338,7 +336,7 @@ impl Ask {
             }
             query.push_str(key);
             query.push('=');
-            query.extend(utf8_percent_encode(value, PLAIN));
+            query.extend(escaped(value));
         };
         if self.sort != plain.sort {
             add("sort", self.sort.as_str());
@@ -368,13 +366,18 @@ impl Ask {
     }
 }
 
+/// A text as part of a link.
+pub(super) fn escaped(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, PLAIN)
+}
+
 /// A node's page, as a link of the first page. `None` for a name that no Kubernetes node can have: one
 /// that is too long, or that a browser would take for a folder.
 pub(super) fn page_of(node: &str) -> Option<String> {
     /// Of a DNS subdomain, which names of Kubernetes objects are.
     const LONGEST: usize = 253;
     let fits = node.len() <= LONGEST && !matches!(node, "." | "..");
-    fits.then(|| format!("node/{}", utf8_percent_encode(node, PLAIN)))
+    fits.then(|| format!("node/{}", escaped(node)))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use super::super::api::{MirrorOutlet, Status};
 use super::ask::{Ask, LABELS, ROWS, Reason, Sort, can_be_used, share, warm};
 use super::parts::{
-    CELL, ago, bar, bytes, capital, clip, clock, count, frame, maybe, node_link, nodes, number,
-    percent, seconds, stop,
+    CELL, ago, bar, bytes, capital, clip, clock, count, frame, heading, maybe, node_link, nodes,
+    number, percent, relative, seconds, stop,
 };
 use super::picture::{Addresses, Finding, Level, Picture, of_growth};
 use crate::model::{DaemonSet, NodeState, Outcome};
@@ -58,8 +58,7 @@ pub(super) fn render(page: &Page<'_>) -> Markup {
 fn top(title: &str, status: &Status) -> Markup {
     let (class, word) = if status.ready { ("good", "ready") } else { ("critical", "not ready") };
     html! {
-        p.brand { a href="." { "vpc-cni-exporter" } }
-        h1 { (clip(title, CELL)) }
+        (heading(".", &clip(title, CELL)))
         p #ready .live.pill.(class) { (word) }
         (clock())
     }
@@ -147,7 +146,7 @@ fn one(finding: &Finding<'_>) -> Markup {
                 p.names {
                     @for (at, node) in finding.named.iter().enumerate() {
                         @if at > 0 { ", " }
-                        (node_link("", node))
+                        (node_link(node))
                     }
                     @if rest > 0 { " and " (count(rest)) " more" }
                     @if let Some(show) = &finding.show {
@@ -161,7 +160,6 @@ fn one(finding: &Finding<'_>) -> Markup {
 
 fn figures(picture: &Picture<'_>) -> Markup {
     let [ipv4, ipv6] = &picture.addresses;
-    let [up, stale, failed, missing] = picture.states;
     html! {
         h2 #figures-title { "Pod addresses" }
         @if ipv4.nodes > 0 { (addresses(ipv4)) }
@@ -177,14 +175,10 @@ fn figures(picture: &Picture<'_>) -> Markup {
             table.small {
                 caption { "Nodes by state" }
                 tbody {
-                    @for (state, n, words) in [
-                        ("up", up, "last scrape good"),
-                        ("stale", stale, "last scrape failed, older values stand"),
-                        ("failed", failed, "no values"),
-                        ("missing", missing, "no aws-node pod"),
-                    ] {
+                    @for (state, n) in NodeState::ALL.into_iter().zip(picture.states) {
+                        @let (name, words) = (state.as_str(), meaning(state));
                         tr {
-                            th scope="row" { a href={ "?state=" (state) "#nodes" } { (state) } }
+                            th scope="row" { a href={ "?state=" (name) "#nodes" } { (name) } }
                             td.number { (count(n)) }
                             td { (words) }
                         }
@@ -194,6 +188,15 @@ fn figures(picture: &Picture<'_>) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn meaning(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Up => "last scrape good",
+        NodeState::Stale => "last scrape failed, older values stand",
+        NodeState::Failed => "no values",
+        NodeState::Missing => "no aws-node pod",
     }
 }
 
@@ -331,7 +334,7 @@ fn rows(ask: &Ask, all: &[NodeView], now: f64) -> Markup {
         }
         div.scroll role="region" aria-label="Table of nodes" tabindex="0" {
             table.nodes {
-                thead { tr { @for column in COLUMNS { (heading(ask, column)) } } }
+                thead { tr { @for of in COLUMNS { (column(ask, of)) } } }
                 tbody { @for node in &shown { (row(node, now)) } }
             }
         }
@@ -339,7 +342,7 @@ fn rows(ask: &Ask, all: &[NodeView], now: f64) -> Markup {
     }
 }
 
-fn heading(ask: &Ask, (name, sort, is_number): (&str, Sort, bool)) -> Markup {
+fn column(ask: &Ask, (name, sort, is_number): (&str, Sort, bool)) -> Markup {
     let sorted = ask.sort == sort;
     let descending = if sorted { !ask.descending } else { sort.descends() };
     let link = ask.link(|ask| (ask.sort, ask.descending) = (sort, descending));
@@ -359,7 +362,7 @@ fn row(node: &NodeView, now: f64) -> Markup {
     let room = |value: Option<f64>| maybe(value.filter(|value| can_be_used(*value)));
     html! {
         tr {
-            th scope="row" { (node_link("", &node.target.node)) }
+            th scope="row" { (node_link(&node.target.node)) }
             td { (state(node)) }
             td.number {
                 @match share {
@@ -489,7 +492,6 @@ fn of_outlet(outlet: &MirrorOutlet, now: Option<f64>) -> Markup {
 
 fn exporter(page: &Page<'_>) -> Markup {
     let Page { status, telemetry_path, .. } = page;
-    let relative = telemetry_path.trim_start_matches('/');
     html! {
         h2 #exporter-title { "This exporter" }
         table.small {
@@ -511,10 +513,10 @@ fn exporter(page: &Page<'_>) -> Markup {
             }
         }
         p.links {
-            a href=(relative) { (telemetry_path) } " · "
-            a href={ (relative) "?scope=cluster" } { "cluster figures" } " · "
+            a href=(relative(telemetry_path)) { (telemetry_path) } " · "
+            a href={ (relative(telemetry_path)) "?scope=cluster" } { "cluster figures" } " · "
             @for path in [Path::Status, Path::Nodes, Path::Readyz] {
-                a href=(path.as_str().trim_start_matches('/')) { (path.as_str()) } " "
+                a href=(relative(path.as_str())) { (path.as_str()) } " "
             }
         }
     }

@@ -1,15 +1,15 @@
 //! The page of one node: its state and why, its addresses, its interfaces, its last scrapes, every series.
 //! Comes in: a node of a view. Goes out: HTML. Never: a series that the node did not serve.
 
-use super::ask::{can_be_used, share, warm};
+use super::ask::{can_be_used, escaped, share, warm};
 use super::cluster::state;
 use super::parts::{
-    CELL, address, ago, bar, capital, clip, clock, count, frame, maybe, number, percent, seconds,
-    stop,
+    CELL, address, ago, bar, capital, clip, clock, count, frame, heading, maybe, number, percent,
+    relative, seconds, stop,
 };
 use super::picture::{is_no_number, of_growth};
 use crate::catalog;
-use crate::model::NodeState;
+use crate::model::{NodeState, Outcome};
 use crate::view::{FamilyId, NodeView, Page, Series, View, family_name};
 use maud::{Markup, html};
 
@@ -40,15 +40,13 @@ pub(super) fn render(node: &NodeView, view: &View, telemetry_path: &str) -> Mark
             section #series .live aria-labelledby="series-title" { (series(view, page)) }
         }
     };
-    let relative = telemetry_path.trim_start_matches('/');
     let top = html! {
-        p.brand { a href=(ROOT) { "vpc-cni-exporter" } }
-        h1 { (clip(name, 2 * CELL)) }
+        (heading(ROOT, &clip(name, 2 * CELL)))
         p #state-pill .live { (state(node)) }
         (clock())
         p.links {
             a href=(ROOT) { "All nodes" } " · "
-            a href={ (ROOT) (relative) "?node=" (percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)) } { "its metrics" }
+            a href={ (ROOT) (relative(telemetry_path)) "?node=" (escaped(name)) } { "its metrics" }
         }
     };
     frame(ROOT, name, &top, &main)
@@ -67,8 +65,7 @@ pub(super) fn unknown(name: &str, view: Option<&View>) -> Markup {
         p { a href=(ROOT) { "All nodes" } }
     };
     let top = html! {
-        p.brand { a href=(ROOT) { "vpc-cni-exporter" } }
-        h1 { (clip(name, 2 * CELL)) }
+        (heading(ROOT, &clip(name, 2 * CELL)))
         (clock())
     };
     frame(ROOT, name, &top, &main)
@@ -77,6 +74,7 @@ pub(super) fn unknown(name: &str, view: Option<&View>) -> Markup {
 fn standing(node: &NodeView, now: f64) -> Markup {
     let failing = node.target.idle.is_none().then_some(node.last_outcome).flatten();
     let advice = failing.map(|outcome| outcome.advice()).unwrap_or_default();
+    let has_said = node.growth.is_some() || !node.reason.is_empty();
     html! {
         h2 #state-title { "State" }
         ul.findings {
@@ -98,10 +96,10 @@ fn standing(node: &NodeView, now: f64) -> Markup {
             @if is_no_number(node) {
                 li.finding.warning { span.mark { "NaN" } p { "It serves NaN or infinity instead of addresses; they enter no sum." } }
             }
-            @if node.growth.is_none() && node.reason.is_empty() && node.state != NodeState::Up {
+            @if !has_said && node.state != NodeState::Up {
                 li.finding.warning { span.mark { (node.state.as_str()) } p { "It was not scraped since aws-node came back." } }
             }
-            @if node.growth.is_none() && node.reason.is_empty() && node.state == NodeState::Up && !is_no_number(node) {
+            @if !has_said && node.state == NodeState::Up && !is_no_number(node) {
                 li.finding.good { span.mark { "good" } p { "It answers, and lacks no addresses as far as can be seen." } }
             }
         }
@@ -175,7 +173,7 @@ fn scrapes(node: &NodeView, now: f64) -> Markup {
                 } }
                 tbody {
                     @for ended in node.recent.iter() {
-                        @let class = if ended.outcome == crate::model::Outcome::Ok { "good" } else { "critical" };
+                        @let class = if ended.outcome == Outcome::Ok { "good" } else { "critical" };
                         tr {
                             td { (ago(now, Some(ended.unix.into()))) }
                             td { span.tag.(class) { (ended.outcome.as_str()) } }

@@ -3,7 +3,6 @@
 //! the page (the policy forbids both).
 
 use super::ask::page_of;
-use crate::model::host_port;
 use crate::view::NodeView;
 use maud::{DOCTYPE, Markup, html};
 use std::borrow::Cow;
@@ -48,11 +47,24 @@ pub(super) fn clock() -> Markup {
     }
 }
 
-/// A link to a node's page where it can have one. `root` as in [`frame`].
-pub(super) fn node_link(root: &str, node: &str) -> Markup {
+/// What every page begins with: the way to `/`, and what it is about.
+pub(super) fn heading(home: &str, title: &str) -> Markup {
+    html! {
+        p.brand { a href=(home) { "vpc-cni-exporter" } }
+        h1 { (title) }
+    }
+}
+
+/// A path of ours, relative to `/`.
+pub(super) fn relative(path: &str) -> &str {
+    path.trim_start_matches('/')
+}
+
+/// A link from `/` to a node's page, where it can have one.
+pub(super) fn node_link(node: &str) -> Markup {
     html! {
         @match page_of(node) {
-            Some(page) => a href={ (root) (page) } { (clip(node, CELL)) },
+            Some(page) => a href=(page) { (clip(node, CELL)) },
             None => (clip(node, CELL)),
         }
     }
@@ -62,7 +74,7 @@ pub(super) fn node_link(root: &str, node: &str) -> Markup {
 pub(super) fn address(node: &NodeView) -> String {
     match &node.target.idle {
         Some(idle) => idle.reason().to_owned(),
-        None => host_port(&node.target.host, node.target.port),
+        None => node.target.address(),
     }
 }
 

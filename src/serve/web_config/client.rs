@@ -113,8 +113,7 @@ pub(super) fn verifier(
     // Without an authority anybody can make a certificate of any name.
     if !matches!(policy, Policy::RequireAndVerifyClientCert) {
         let allowed = format!(
-            "client_auth_type RequireAndVerifyClientCert is needed with it, \
-             not {}",
+            "client_auth_type RequireAndVerifyClientCert is needed with it, not {}",
             policy.as_str()
         );
         return Err(wrong(of_names, &told, allowed));
